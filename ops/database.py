@@ -167,6 +167,7 @@ class Session:
     """A connection that does something: what it runs, for how long, and whom it waits for. Ages are in seconds.
 
     `query` is the shape of its statement, without values. `locks` are the tables that nobody else can use meanwhile.
+    `is_ours` is whether the role that asks is a member of its role, and so may end it.
     """
 
     pid: int
@@ -178,6 +179,16 @@ class Session:
     blocked_by: tuple[int, ...]
     locks: tuple[str, ...]
     query: str
+    is_ours: bool = True
+
+    @property
+    def remedy(self) -> str:
+        """Return the command that cancels its statement; if it runs none, the one that closes the session."""
+        is_active = self.state == "active"
+        if installation.kind() is installation.Kind.COMPOSE and not self.is_ours:
+            return _as_superuser(f"pg_{'cancel' if is_active else 'terminate'}_backend({self.pid})")
+        verb = "--cancel" if is_active else "--kill"
+        return f"manage.py database {verb} {self.pid}"
 
     def describe(self) -> str:
         """Return such as `pid 41 (psql), idle in transaction for 40 s: LOCK TABLE chats`."""
@@ -198,27 +209,16 @@ def read_sessions(cursor: Any) -> list[Session]:
             coalesce((SELECT array_agg(DISTINCT relation::regclass::text) FROM pg_locks
                 JOIN pg_class ON pg_class.oid = relation AND relkind IN ('r', 'p')
                 WHERE pg_locks.pid = activity.pid AND granted AND mode = 'AccessExclusiveLock'), '{}'),
-            query
+            query, coalesce(pg_has_role(usesysid, 'MEMBER'), false)
         FROM pg_stat_activity AS activity
         WHERE datname = current_database() AND backend_type = 'client backend' AND state <> 'idle'
             AND activity.pid <> pg_backend_pid()
         ORDER BY xact_start
         """
     )
-    rows: list[tuple[Any, ...]] = cursor.fetchall()
     return [
-        Session(
-            pid=pid,
-            source=source,
-            state=state,
-            query_seconds=query_seconds,
-            transaction_seconds=transaction_seconds,
-            wait_seconds=wait_seconds,
-            blocked_by=tuple(blocked_by),
-            locks=tuple(locks),
-            query=shape(query),
-        )
-        for pid, source, state, query_seconds, transaction_seconds, wait_seconds, blocked_by, locks, query in rows
+        Session(pid, source, state, query_s, transaction_s, wait_s, tuple(blocked_by), tuple(locks), shape(query), ours)
+        for pid, source, state, query_s, transaction_s, wait_s, blocked_by, locks, query, ours in cursor.fetchall()
     ]
 
 
@@ -313,15 +313,36 @@ def close_idle(source: str) -> int:
 
 def limit_remedy(sources: Sequence[Source]) -> str:
     """Return the command that frees connections of the largest source."""
+    is_compose = installation.kind() is installation.Kind.COMPOSE
     if not sources:
-        return installation.restart("web")
+        # The application has no slot to look who it is, so the command looks, and prints it.
+        of_clients = (
+            "FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
+        )
+        return (
+            _end_connections(f"(SELECT application_name {of_clients})") if is_compose else installation.restart("web")
+        )
     largest = sources[0]
     part = largest.name.removeprefix("relivchats ")
     if largest.name.startswith("relivchats ") and part in ("web", "worker", "beat"):
         return installation.restart(part)
     # A client chooses its name, so it may contain anything.
-    if installation.kind() is installation.Kind.COMPOSE and re.fullmatch(r"[\w .:/-]+", largest.name):
-        # A superuser has slots of its own, and logs in without a password inside the container.
-        connections = f"FROM pg_stat_activity WHERE application_name = '{largest.name}'"
-        return f'docker-compose exec postgres psql -U relivchats -c "SELECT pg_terminate_backend(pid) {connections}"'
+    if is_compose and re.fullmatch(r"[\w .:/-]+", largest.name):
+        return _end_connections(f"'{largest.name}'")
     return f"manage.py database --close-idle {shlex.quote(largest.name)}"
+
+
+def _end_connections(name: str) -> str:
+    """Return the command that ends the connections of a client in containers, by an SQL expression of its name."""
+    return _as_superuser(
+        f"application_name, count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = {name}"
+        " GROUP BY 1"
+    )
+
+
+def _as_superuser(expressions: str) -> str:
+    """Return the command that selects something in the container of Postgres.
+
+    A superuser has slots of its own, and logs in there without a password.
+    """
+    return f'docker-compose exec postgres psql -U relivchats -c "SELECT {expressions}"'

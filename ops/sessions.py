@@ -29,10 +29,8 @@ def report(*, min_seconds: float = 0) -> Report:
     for session in everything:
         if session.pid in waiting_for and not session.blocked_by:
             behind = sum(session.pid in each.blocked_by for each in everything)
-            # A statement ends by itself or is cancelled. An idle transaction has none.
-            how = "cancel" if session.state == "active" else "kill"
             text = f"{session.describe()}; {behind} wait for it"
-            lines.append(Line("blocker", Level.WARNING, text, f"manage.py database --{how} {session.pid}"))
+            lines.append(Line("blocker", Level.WARNING, text, session.remedy))
     rows = tuple(
         (
             session.pid,

@@ -69,18 +69,15 @@ def queries() -> Line:
         if waiting:
             text += f"; {len(waiting)} wait for it, for up to {longest:.0f} s"
         level = Level.CRITICAL if max(longest, culprit.transaction_seconds) >= query_seconds else Level.WARNING
-        verb = "--cancel" if culprit.state == "active" else "--kill"
         data = {"pid": culprit.pid, "waiting": len(waiting), "seconds": round(culprit.transaction_seconds)}
-        remedy = f"manage.py database {verb} {culprit.pid}"
-        return Line("queries", level, text, remedy, data, data["seconds"], threshold, is_cause=True)
+        return Line("queries", level, text, culprit.remedy, data, data["seconds"], threshold, is_cause=True)
     long = [session for session in sessions if session.state == "active" and session.query_seconds >= query_seconds]
     if long:
         slowest = max(long, key=lambda session: session.query_seconds)
         more = f"; and {len(long) - 1} more" if len(long) > 1 else ""
         data = {"pid": slowest.pid, "seconds": round(slowest.query_seconds)}
-        remedy = f"manage.py database --cancel {slowest.pid}"
         text = f"{slowest.describe()}{more}"
-        return Line("queries", Level.WARNING, text, remedy, data, data["seconds"], threshold)
+        return Line("queries", Level.WARNING, text, slowest.remedy, data, data["seconds"], threshold)
     longest_seconds = round(max((session.query_seconds for session in sessions), default=0))
     return Line("queries", Level.FINE, "none is long, none waits", "", {}, longest_seconds, threshold)
 

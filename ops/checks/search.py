@@ -19,6 +19,7 @@ from relivchats.staff.reports import Level, Line, format_count
 _TIMEOUT_SECONDS = 1
 #: Its first answer takes a millisecond.
 _PROBE_SECONDS = 0.5
+_DOWN = "is down: it does not accept connections"
 
 
 @health_check("embeddings", needs=("database", "broker"), remedy="manage.py engine", page="/admin/chats/chat/")
@@ -36,7 +37,8 @@ def qdrant_server() -> Line:
         return Line("qdrant", Level.FINE, "not used: the sealed vectors in Postgres are searched")
     if fault := _find_fault():
         text = f"{fault}; the sealed vectors in Postgres are searched"
-        return Line("qdrant", Level.WARNING, text, installation.restart("qdrant"), {"error_code": "no_answer"})
+        remedy = installation.start("qdrant") if fault == _DOWN else installation.restart("qdrant")
+        return Line("qdrant", Level.WARNING, text, remedy, {"error_code": "no_answer"})
     try:
         server = qdrant.server_version(timeout_seconds=_TIMEOUT_SECONDS)
         difference = points.compare(timeout_seconds=_TIMEOUT_SECONDS)
@@ -77,7 +79,7 @@ def _find_fault() -> str:
     except TimeoutError:
         return "is frozen: it accepts connections and does not answer"
     except (OSError, http.client.HTTPException):
-        return "is down: it does not accept connections"
+        return _DOWN
     finally:
         server.close()
     return ""

@@ -26,7 +26,7 @@ from tests.processes import REPOSITORY
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
 PACKAGES = ("relivchats", "chats", "billing", "insights", "ops")
 #: What the running program puts into the text of a remedy, where that matters.
-VALUES = {"verb": "--cancel", "how": "kill", "keys": "", "note": "", "part": "worker", "wallet_id": "0" * 32}
+VALUES = {"verb": "--cancel", "keys": "", "note": "", "part": "worker", "wallet_id": "0" * 32}
 #: Remedies that no command can do: a setting, a file, a decision, or processes that something unknown started.
 PROSE = ("set ", "put ", "correct ", "run qdrant/", "start ", "restart ", "see the log of ", "approve ", "refuse ")
 MANAGE = {
@@ -35,13 +35,15 @@ MANAGE = {
     r"manage\.py",
     Kind.OTHER: r"python manage\.py",
 }
+STATES = ("active", "idle in transaction")
 _SERVICE = f"({'|'.join(COMPOSE)})"
 OTHER_COMMANDS = {
     Kind.DEV: [r"(RELIVCHATS_DATA=\S+ )?\./dev up( --port \d+)?"],
     Kind.COMPOSE: [
         rf"docker-compose (restart -t 10|up -d|logs --tail=50) {_SERVICE}",
         r"docker-compose exec redis redis-cli CONFIG SET maxmemory \d+",
-        r'docker-compose exec postgres psql -U relivchats -c "SELECT pg_terminate_backend\(pid\) FROM [^"]+"',
+        r'docker-compose exec postgres psql -U relivchats -c "SELECT application_name, count\(pg_term[^"]+ GROUP BY 1"',
+        r'docker-compose exec postgres psql -U relivchats -c "SELECT pg_(cancel|terminate)_backend\(\d+\)"',
         r"docker stop \w+",
         r"docker system df -v",
     ],
@@ -134,6 +136,7 @@ def test_the_remedies_of_a_part_name_a_service_or_a_part_that_exists(kind: Kind,
     for remedy in (
         installation.restart(part),
         installation.start(part),
+        installation.bring_back(part),
         installation.logs(part),
         installation.stop(f"{part}@3f2a:41"),
         installation.give_broker_memory(1 << 20),
@@ -141,6 +144,11 @@ def test_the_remedies_of_a_part_name_a_service_or_a_part_that_exists(kind: Kind,
         database.limit_remedy([database.Source(f"relivchats {part}", 9, 9)]),
         database.limit_remedy([database.Source("a report", 9, 9)]),
         database.limit_remedy(()),
+        *(
+            database.Session(41, "psql", state, 9, 9, 9, (), (), "", ours).remedy
+            for state in STATES
+            for ours in (False, True)
+        ),
     ):
         check(remedy, kind)
 

@@ -120,7 +120,7 @@ def test_qdrant_that_is_down_is_named_and_what_it_lost_is_stored_again_by_the_re
     installed.qdrant_server.close()
     line = installed.report("qdrant", "warning", "is down: it does not accept connections")
     # `./dev` did not start it.
-    assert line["remedy"] == "restart qdrant with what started it"
+    assert line["remedy"] == "start qdrant with what started it before"
     with FakeQdrant().serving(port=port):
         line = installed.report("qdrant", "warning", "without all their vectors")
         installed.follow(line["remedy"])

@@ -1,0 +1,106 @@
+"""In containers, of a process in another one only its silence is known: what health says, and which rows stay."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+
+from ops import database, heartbeats
+from ops.checks import processes
+from ops.models import Heartbeat
+from relivchats import installation
+from relivchats.installation import Kind
+from relivchats.staff.reports import Level
+from tests.ops import rows
+from tests.processes import eventually, owner_database_url
+
+pytestmark = pytest.mark.django_db
+
+HOST = socket.gethostname()[:120]
+LATE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def compose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "kind", lambda: Kind.COMPOSE)
+
+
+def test_a_silent_worker_is_replaced_also_if_its_container_was_removed(compose: None) -> None:
+    rows.heartbeat("worker", age=LATE, name="worker@3f2a:7")
+    line = processes.workers()
+    assert (line.level, line.remedy) == (
+        Level.CRITICAL,
+        "docker-compose restart -t 10 celery_worker; docker-compose up -d celery_worker",
+    )
+
+
+@pytest.mark.parametrize("first", ["3f2a", "4e1b"])
+def test_of_two_beats_the_one_that_started_last_is_stopped(compose: None, first: str) -> None:
+    for container in ("3f2a", "4e1b"):
+        rows.heartbeat("beat", name=f"beat@{container}:7")
+    Heartbeat.objects.filter(name=f"beat@{first}:7").update(started_at=Now() - rows.LONG)
+    (last,) = {"3f2a", "4e1b"} - {first}
+    assert processes.beat().remedy == f"docker stop {last}"
+
+
+@pytest.mark.parametrize(
+    ("age", "is_listening", "level"),
+    [
+        (timedelta(), False, Level.WARNING),
+        (timedelta(), True, Level.CRITICAL),
+        (timedelta(minutes=3), False, Level.CRITICAL),
+    ],
+    ids=["starting", "frozen", "stuck"],
+)
+def test_a_web_server_that_starts_is_not_called_frozen(
+    age: timedelta, is_listening: bool, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.heartbeat("web", name=f"web@{HOST}:{os.getpid()}")
+    Heartbeat.objects.update(port=1, started_at=Now() - age)
+    monkeypatch.setattr(processes, "connects", lambda port: is_listening)
+    line = processes.web()
+    assert line.level is level
+    assert ("it is starting" in line.remedy) is (level is Level.WARNING)
+
+
+@pytest.fixture
+def started() -> Iterator[str]:
+    """Start a heartbeat, after rows of a killed process with its name and of another container. Return its name."""
+    thread = heartbeats.HeartbeatThread(Heartbeat.Kind.WORKER)
+    rows.heartbeat("worker", age=LATE, name=thread.name)
+    rows.heartbeat("worker", age=LATE, name="worker@removed:7")
+    rows.heartbeat("worker", name="worker@alive:7")
+    rows.heartbeat("beat", age=LATE, name="beat@removed:7")
+    Heartbeat.objects.update(started_at=Now() - rows.LONG)
+    thread.start()
+    eventually(lambda: Heartbeat.objects.filter(name=thread.name, beat_at__gt=Now() - LATE).exists())
+    yield thread.name
+    thread.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_with_the_name_of_a_killed_one_has_its_own_start_time(started: str) -> None:
+    assert Heartbeat.objects.filter(name=started, started_at__gt=Now() - LATE).exists()
+    assert Heartbeat.objects.filter(name="worker@removed:7").exists(), "on another machine it may only be frozen"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_removes_the_silent_rows_of_removed_containers_of_its_kind(compose: None, started: str) -> None:
+    assert {*Heartbeat.objects.values_list("name", flat=True)} == {started, "worker@alive:7", "beat@removed:7"}
+
+
+def test_a_session_of_another_role_is_ended_by_the_superuser(compose: None) -> None:
+    with psycopg.connect(owner_database_url(str(connection.settings_dict["NAME"]))) as session:
+        session.execute("SELECT 1")
+        with connection.cursor() as cursor:
+            found = {each.pid: each for each in database.read_sessions(cursor)}
+        pid = session.info.backend_pid
+        command = f'docker-compose exec postgres psql -U relivchats -c "SELECT pg_terminate_backend({pid})"'
+        assert found[pid].remedy == command
