@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -80,11 +83,11 @@ class FakeQdrant:
         return [line for line in self.requests if part in line]
 
     @contextmanager
-    def serving(self, *, port: int = 0) -> Iterator[Self]:
-        """Run the server in threads for the block, on this port of 127.0.0.1 or a free one."""
+    def serving(self, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Self]:
+        """Run the server in threads for the block, on this port or a free one."""
         with tempfile.TemporaryDirectory() as directory:
             self._directory = Path(directory)
-            server = _Server(self, port)
+            server = _Server(self, host, port)
             self.address = f"http://127.0.0.1:{server.server_port}"
             thread = threading.Thread(target=server.serve_forever, args=(0.01,), name="qdrant")
             thread.start()
@@ -206,9 +209,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, stub: FakeQdrant, port: int) -> None:
+    def __init__(self, stub: FakeQdrant, host: str, port: int) -> None:
         self.stub = stub
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__((host, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that close their connection."""
@@ -248,3 +251,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def main() -> None:
+    """Serve as Qdrant does in its container, until SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with FakeQdrant(key=os.environ.get("QDRANT__SERVICE__API_KEY", "")).serving(host="0.0.0.0", port=6333):
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()

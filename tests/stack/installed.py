@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import threading
@@ -12,11 +11,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ops.demo.client import Client, Document
+from ops.demo.client import Document
 from relivchats.servers import HOST
 from tests.fakes.gemini import FakeGemini
 from tests.fakes.model_server import Asked, Reply
@@ -26,11 +24,6 @@ from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
 from tests.soak import language_model
 from tests.stack.rehearsal import EXIT_STATUS, INTERVAL_SECONDS, Rehearsal, connected, line_of, not_fine
 from tests.stack.terminal import environment
-
-CUSTOMER = "customer@example.com"
-_SAMPLES = REPOSITORY / "ops" / "demo"
-#: One insight of the category, so that a few failures are no outage.
-ONE_INSIGHT = {"insight_type_ids": ["friendship_trust_loyalty"]}
 
 
 class Model(FakeGemini):
@@ -84,30 +77,6 @@ class Installed(Rehearsal):
         self.model.work()
         with self._servers:
             return super().stop(number)
-
-    @cached_property
-    def customer(self) -> Client:
-        """The API as a customer with enough coins uses it."""
-        token = self.manage("token", CUSTOMER).stdout.strip()
-        assert self.manage("coins", CUSTOMER, "+1900", "--reason", "rehearsals").returncode == 0
-        return Client(f"http://{HOST}:{self.port}", token)
-
-    def unlock_chat(self, *, category: str = "") -> Document:
-        """Upload a new chat, unlock one insight or the six of the category `romantic`, and return the job."""
-        sample = "sample.txt" if category else "sample-friendship.txt"
-        chat = self.customer.upload((_SAMPLES / sample).read_bytes(), separate="true")
-        what: dict[str, Any] = {"category_id": category} if category else ONE_INSIGHT
-        return self.customer.unlock(chat_id=chat["id"], **what)
-
-    def expect_job(self, job: Document, status: str) -> None:
-        """Wait until the job has this status."""
-        found: dict[str, Any] = {}
-
-        def has_status() -> bool:
-            found.update(self.customer.job(job["job_id"]))
-            return bool(found["status"] == status)
-
-        eventually(has_status, because=lambda: f"{found}")
 
     def order(self) -> Document:
         """Order the first package of the sandbox, and return the order with the address of its checkout page."""
@@ -207,15 +176,6 @@ class Installed(Rehearsal):
         assert done.returncode in statuses, (remedy, done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done.stdout
-
-    def submit(self, path: str, fields: Mapping[str, str], *, to: str = "") -> str:
-        """Fill in the form of a page and submit it, to another address if given. Return the page that follows."""
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self._get(path))
-        assert token, path
-        sent = urllib.parse.urlencode({**fields, "csrfmiddlewaretoken": token[1]}).encode()
-        address = f"http://{HOST}:{self.port}{to or path}"
-        with self._browser.open(address, sent, timeout=PATIENCE_SECONDS) as response:
-            return str(response.read().decode())
 
 
 def _had_no_time(line: dict[str, Any]) -> bool:

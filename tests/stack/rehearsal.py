@@ -16,14 +16,16 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
 
-from ops.demo.client import Client
+from ops.demo.client import Client, Document
 from relivchats.servers import APPLICATION_ROLE, HOST
 from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
 from tests.stack.terminal import Up, environment, manage
@@ -34,30 +36,42 @@ EXIT_STATUS = {"fine": 0, "warning": 1, "critical": 2, "unknown": 3}
 #: Beat records the states of the checks, and the overview refreshes, at this interval.
 INTERVAL_SECONDS = 15.0
 SAMPLE = REPOSITORY / "ops" / "demo" / "sample.txt"
+CUSTOMER = "customer@example.com"
+#: One insight of the category, so that a few failures are no outage.
+ONE_INSIGHT = {"insight_type_ids": ["friendship_trust_loyalty"]}
 _OUT_OF_TIME = ("the machine is busy", "too large to audit here")
 _EMAIL, _PASSWORD = "operator@example.com", "a rehearsed password"
 
 
-class Rehearsal(Up):
-    """`./dev up` with the views that an operator has of it: `health`, and the overview of the admin."""
+class Operator(ABC):
+    """The views that an operator has of a stack, `health` and the overview of the admin, and a customer."""
 
+    port: int
     #: Whether the last rehearsal left everything fine.
     is_fine = False
 
-    def __init__(self, directory: Path, **more: str) -> None:
-        self.limits = {**LIMITS, **more}
-        super().__init__(directory, port=None, **self.limits)
+    def __init__(self) -> None:
         jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
         # A proxy of the environment would hide a server on this machine.
         self._browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
 
+    @abstractmethod
     def manage(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py on the data of the stack."""
-        return manage(self.directory, *words, **{**self.limits, **more})
 
     def look(self) -> tuple[int, dict[str, Any]]:
-        """Return the exit status of `health --json` and its document."""
-        return look(self.directory, **self.limits)
+        """Return the exit status of `health --json` and its document: nothing else is on stdout.
+
+        A check that a busy machine gave no time says so, and to run `health` again.
+        """
+        for _ in range(5):
+            done = self.manage("health", "--json")
+            assert "Traceback" not in done.stderr
+            document: dict[str, Any] = json.loads(done.stdout)
+            assert done.returncode == EXIT_STATUS[document["level"]]
+            if not any(words in line["text"] for line in document["lines"] for words in _OUT_OF_TIME):
+                break
+        return done.returncode, document
 
     def wait_for(
         self, name: str, level: str, words: str = "", *, within_seconds: float = INTERVAL_SECONDS
@@ -119,6 +133,82 @@ class Rehearsal(Up):
         eventually(fine, because=lambda: f"{last}")
         self.is_fine = True
 
+    @cached_property
+    def customer(self) -> Client:
+        """The API as a customer with enough coins uses it."""
+        token = self.manage("token", CUSTOMER).stdout.strip()
+        assert self.manage("coins", CUSTOMER, "+1900", "--reason", "rehearsals").returncode == 0
+        return Client(f"http://{HOST}:{self.port}", token)
+
+    def unlock_chat(self, *, category: str = "") -> Document:
+        """Upload a new chat, unlock one insight or the six of the category `romantic`, and return the job."""
+        sample = "sample.txt" if category else "sample-friendship.txt"
+        chat = self.customer.upload((SAMPLE.parent / sample).read_bytes(), separate="true")
+        what: dict[str, Any] = {"category_id": category} if category else ONE_INSIGHT
+        return self.customer.unlock(chat_id=chat["id"], **what)
+
+    def expect_job(self, job: Document, status: str) -> None:
+        """Wait until the job has this status."""
+        found: dict[str, Any] = {}
+
+        def has_status() -> bool:
+            found.update(self.customer.job(job["job_id"]))
+            return bool(found["status"] == status)
+
+        eventually(has_status, because=lambda: f"{found}")
+
+    def unlock(self) -> tuple[Client, str]:
+        """Upload a chat as a new customer and unlock some of its insights. Return the client and the job's id."""
+        email = f"{uuid.uuid4().hex}@example.com"
+        token = self.manage("token", email).stdout.strip()
+        given = self.manage("coins", email, "+500", "--reason", "a rehearsal")
+        assert given.returncode == 0, given.stderr
+        client = Client(f"http://{HOST}:{self.port}", token)
+        chat = client.upload(SAMPLE.read_bytes())
+        return client, str(client.unlock(chat_id=chat["id"], category_id="romantic")["job_id"])
+
+    def expect_delivered(self, client: Client, job: str) -> None:
+        """Wait until all insights of a job are delivered and none of its coins is reserved any more."""
+        status: dict[str, Any] = {}
+
+        def is_delivered() -> bool:
+            status.update(client.job(job))
+            return bool(status["status"] == "completed")
+
+        eventually(is_delivered, because=lambda: f"{status}")
+        assert {insight["status"] for insight in status["insights"]} == {"completed"}
+        assert client.balance()["reserved"] == 0
+
+    def submit(self, path: str, fields: Mapping[str, str], *, to: str = "") -> str:
+        """Fill in the form of a page and submit it, to another address if given. Return the page that follows."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self._get(path))
+        assert token, path
+        sent = urllib.parse.urlencode({**fields, "csrfmiddlewaretoken": token[1]}).encode()
+        address = f"http://{HOST}:{self.port}{to or path}"
+        with self._browser.open(address, sent, timeout=PATIENCE_SECONDS) as response:
+            return str(response.read().decode())
+
+    def _get(self, path: str) -> str:
+        try:
+            with self._browser.open(f"http://{HOST}:{self.port}{path}", timeout=PATIENCE_SECONDS) as response:
+                return str(response.read().decode())
+        except urllib.error.HTTPError as error:
+            # While the database does not answer, the overview has the status 503.
+            return str(error.read().decode())
+
+
+class Rehearsal(Operator, Up):
+    """`./dev up` whose failures are rehearsed."""
+
+    def __init__(self, directory: Path, **more: str) -> None:
+        self.limits = {**LIMITS, **more}
+        Up.__init__(self, directory, port=None, **self.limits)
+        Operator.__init__(self)
+
+    def manage(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of manage.py on the data of the stack."""
+        return manage(self.directory, *words, **{**self.limits, **more})
+
     def start_again(self, remedy: str) -> None:
         """Run the remedy of a stack that does not run, as an operator pastes it, and wait until it is ready."""
         assert self.process.poll() is not None
@@ -143,50 +233,21 @@ class Rehearsal(Up):
             os.kill(pid, signal.SIGCONT)
         return self.process.wait(PATIENCE_SECONDS)
 
-    def unlock(self) -> tuple[Client, str]:
-        """Upload a chat as a new customer and unlock some of its insights. Return the client and the job's id."""
-        email = f"{uuid.uuid4().hex}@example.com"
-        token = self.manage("token", email).stdout.strip()
-        given = self.manage("coins", email, "+500", "--reason", "a rehearsal")
-        assert given.returncode == 0, given.stderr
-        client = Client(f"http://{HOST}:{self.port}", token)
-        chat = client.upload(SAMPLE.read_bytes())
-        return client, str(client.unlock(chat_id=chat["id"], category_id="romantic")["job_id"])
 
-    def expect_delivered(self, client: Client, job: str) -> None:
-        """Wait until all insights of a job are delivered and none of its coins is reserved any more."""
-        status: dict[str, Any] = {}
+class _Data(Operator):
+    """The commands of a directory on which nothing else has to run."""
 
-        def is_delivered() -> bool:
-            status.update(client.job(job))
-            return bool(status["status"] == "completed")
+    def __init__(self, directory: Path, **limits: str) -> None:
+        super().__init__()
+        self._directory, self._limits = directory, limits
 
-        eventually(is_delivered, because=lambda: f"{status}")
-        assert {insight["status"] for insight in status["insights"]} == {"completed"}
-        assert client.balance()["reserved"] == 0
-
-    def _get(self, path: str) -> str:
-        try:
-            with self._browser.open(f"http://{HOST}:{self.port}{path}", timeout=PATIENCE_SECONDS) as response:
-                return str(response.read().decode())
-        except urllib.error.HTTPError as error:
-            # While the database does not answer, the overview has the status 503.
-            return str(error.read().decode())
+    def manage(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return manage(self._directory, *words, **{**self._limits, **more})
 
 
 def look(directory: Path, **limits: str) -> tuple[int, dict[str, Any]]:
-    """Return the exit status of `health --json` on this data and its document: nothing else is on stdout.
-
-    A check that a busy machine gave no time says so, and to run `health` again.
-    """
-    for _ in range(5):
-        done = manage(directory, "health", "--json", **limits)
-        assert "Traceback" not in done.stderr
-        document: dict[str, Any] = json.loads(done.stdout)
-        assert done.returncode == EXIT_STATUS[document["level"]]
-        if not any(words in line["text"] for line in document["lines"] for words in _OUT_OF_TIME):
-            break
-    return done.returncode, document
+    """Return the exit status of `health --json` on this data and its document."""
+    return _Data(directory, **limits).look()
 
 
 def line_of(document: dict[str, Any], name: str) -> dict[str, Any]:
