@@ -31,7 +31,12 @@ def erase(user: User) -> None:
     locked = User.objects.select_for_update().filter(pk=user.pk).first()
     if locked is None:
         return
-    if locked.is_staff or locked.is_superuser:
-        raise StaffAccount("A superuser deletes the accounts of staff.")
+    require_customer(locked)
     locked.delete()
     logger.info("account erased", extra={"user_id": str(user.pk)})
+
+
+def require_customer(user: User) -> None:
+    """Raise StaffAccount for a member of staff."""
+    if user.is_staff or user.is_superuser:
+        raise StaffAccount("A superuser deletes the accounts of staff.")
