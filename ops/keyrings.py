@@ -23,7 +23,7 @@ def compare(sample: keys.Sample) -> Line | None:
     `sample` says whether the keyring of this process opens the chats, and so which of them is wrong. It is critical if
     the processes open none of the chats that this one opens, or the reverse.
     """
-    own, alive = keys.ids(), _list_alive()
+    own, alive = keys.ids(), _list_running("alive")
     others = [each for each in alive if each.key_ids != own]
     if not others:
         return None
@@ -53,23 +53,23 @@ def compare(sample: keys.Sample) -> Line | None:
 
 
 def require_current_key() -> None:
-    """Raise Conflict if a process that runs does not have the current key of this keyring.
+    """Raise Conflict if a process that runs, or is frozen, does not have the current key of this keyring.
 
     It could not open the chats whose keys a rotation wraps by that key.
     """
     current = keys.ids()[0]
-    without = [each for each in _list_alive() if current not in each.key_ids]
+    without = [each for each in _list_running("alive", "frozen", "hangs") if current not in each.key_ids]
     if without:
         raise Conflict(
             f"{_names(without)} {'does' if len(without) == 1 else 'do'} not have the key {current.split()[0]} and could"
-            " not open the chats that it wraps. Nothing was rotated. Start them again first:"
-            f" {installation.as_typed(_restart(without))}. Or add --ignore-processes."
+            " not open the chats that it wraps. Nothing was rotated. Add --ignore-processes to rotate nevertheless, or"
+            f" start them again first: {installation.as_typed(_restart(without))}"
         )
 
 
-def _list_alive() -> list[Process]:
-    """Return the processes that are alive and say which keys they have. Those of the release before do not."""
-    return [each for kind in KINDS for each in list_processes(kind) if each.state == "alive" and each.key_ids]
+def _list_running(*states: str) -> list[Process]:
+    """Return the processes in these states that say which keys they have. Those of the release before do not."""
+    return [each for kind in KINDS for each in list_processes(kind) if each.state in states and each.key_ids]
 
 
 def _names(processes: Sequence[Process]) -> str:

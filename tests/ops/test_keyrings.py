@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from chats import keys
 from ops import heartbeats, keyrings
 from ops.checks import database
 from ops.models import Heartbeat
+from ops.workers import local_state
 from relivchats import embedded, installation, roles
 from relivchats.crypto import Keyring
 from relivchats.staff.reports import Level
@@ -129,11 +132,27 @@ def test_keys_are_not_rotated_while_a_process_runs_without_the_new_one(start: Ru
         call("keys", "--rotate")
     assert str(refused.value) == (
         "worker@elsewhere:41, beat@elsewhere:41 do not have the key new and could not open the chats that it wraps."
-        " Nothing was rotated. Start them again first: restart celery_worker, celery_beat with the ENCRYPTION_KEYS of"
-        " this command. Or add --ignore-processes."
+        " Nothing was rotated. Add --ignore-processes to rotate nevertheless, or start them again first: restart"
+        " celery_worker, celery_beat with the ENCRYPTION_KEYS of this command"
     )
     assert "1 chats need an old key" in call("keys")[1]
     start("new", "right", kinds=("worker", "beat"))
+    assert "1 keys are wrapped by new now" in call("keys", "--rotate")[1]
+
+
+def test_keys_are_not_rotated_while_a_frozen_process_lacks_the_new_one(start: Run, settings: Any) -> None:
+    frozen = subprocess.Popen(["sleep", "60"])
+    try:
+        frozen.send_signal(signal.SIGSTOP)
+        name = f"worker@{socket.gethostname()}:{frozen.pid}"
+        heartbeats.write_heartbeat(name=name, kind=Heartbeat.Kind.WORKER)
+        settings.ENCRYPTION_KEYS = make_keyring("new", "right")
+        eventually(lambda: local_state(frozen.pid) == "frozen")
+        with pytest.raises(CommandError, match=f"{re.escape(name)} does not have the key new"):
+            call("keys", "--rotate")
+    finally:
+        frozen.kill()
+        frozen.wait()
     assert "1 keys are wrapped by new now" in call("keys", "--rotate")[1]
 
 
