@@ -31,7 +31,8 @@ from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
 from tests.stack.terminal import Up, environment, manage
 
 #: Short limits, so that nobody waits for half a minute. They apply to the stack and to the commands of the operator.
-LIMITS = {"HEALTH_LOCK_SECONDS": "1", "HEALTH_QUERY_SECONDS": "2"}
+#: The requests of a rehearsal on a busy machine are slow, which is true and not what is rehearsed.
+LIMITS = {"HEALTH_LOCK_SECONDS": "1", "HEALTH_QUERY_SECONDS": "2", "HEALTH_P95_WARNING_MS": "60000"}
 EXIT_STATUS = {"fine": 0, "warning": 1, "critical": 2, "unknown": 3}
 #: Beat records the states of the checks, and the overview refreshes, at this interval.
 INTERVAL_SECONDS = 15.0
