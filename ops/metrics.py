@@ -22,6 +22,7 @@ from relivchats.staff.reports import Level, Line, Report, Table
 POINTS = 24
 #: With fewer uploads, insights or requests, one failure would miss a target.
 MIN_JUDGED = 10
+TOO_FEW = "too few to judge"
 
 #: As Django's Now(): in a transaction, now() is its start.
 _NOW = "statement_timestamp()"
@@ -69,9 +70,14 @@ class Metric:
     remedy: str = ""
 
     @property
+    def is_judged(self) -> bool:
+        """Whether there is a target, and a value of enough to compare it with."""
+        return self.definition.target is not None and self.value is not None and self.number >= MIN_JUDGED
+
+    @property
     def level(self) -> Level:
         """Return a warning if the target is missed, unless there is too little to judge."""
-        if self.value is None or self.number < MIN_JUDGED or self.definition.is_met(self.value):
+        if self.value is None or not self.is_judged or self.definition.is_met(self.value):
             return Level.FINE
         return Level.WARNING
 
@@ -81,6 +87,8 @@ class Metric:
         parts = [self.format(self.value)]
         if self.definition.target_text:
             parts.append(f"target {self.definition.target_text}")
+        if self.definition.target_text and self.value is not None and not self.is_judged:
+            parts.append(TOO_FEW)
         parts.append(f"before {self.format(self.before)}")
         if self.detail:
             parts.append(self.detail)

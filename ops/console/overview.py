@@ -44,6 +44,7 @@ class MetricTile:
     value: str
     unit: str
     target: str
+    is_too_small: bool
     before: str
     colour: str
     svg: SafeString
@@ -178,8 +179,7 @@ clear_cache = cache.clear
 
 def _tile(metric: metrics.Metric) -> MetricTile:
     definition = metric.definition
-    is_judged = metric.value is not None and definition.target is not None
-    colour = "warning" if metric.level is not Level.FINE else "success" if is_judged else ""
+    colour = "warning" if metric.level is not Level.FINE else "success" if metric.is_judged else ""
     target = definition.target
     is_share = definition.unit == "%" and definition.is_above
     top = 100 if is_share else charts.ceiling([*metric.series, target])
@@ -189,6 +189,7 @@ def _tile(metric: metrics.Metric) -> MetricTile:
         "–" if metric.value is None else f"{metric.value:.4g}",
         definition.unit,
         definition.target_text,
+        definition.target is not None and metric.value is not None and not metric.is_judged,
         metric.format(metric.before),
         colour,
         charts.line(
