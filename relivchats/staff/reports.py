@@ -201,9 +201,10 @@ def count(rows: QuerySet[Any], *, limit: int = MAX_COUNTED) -> int:
     return rows.order_by()[: limit + 1].count()
 
 
-def format_count(number: int, *, limit: int = MAX_COUNTED) -> str:
-    """Return the result of `count` as text: `12`, or `more than 1000`."""
-    return f"more than {limit}" if number > limit else str(number)
+def format_count(number: int, noun: str = "", *, limit: int = MAX_COUNTED) -> str:
+    """Return the result of `count` as text: `12`, or `more than 1000`; with a noun, `1 job` or `12 jobs`."""
+    text = f"more than {limit}" if number > limit else str(number)
+    return f"{text} {noun}{'s' * (number != 1)}" if noun else text
 
 
 def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
@@ -240,11 +241,10 @@ def _format_lines(lines: Sequence[Line], layout: Layout | None) -> list[str]:
 
 def fold(lines: Sequence[Line]) -> list[Line]:
     """Return the lines with one in place of several that only say the same about their names. JSON has all of them."""
-    same: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
+    same: dict[tuple[str, ...] | int, list[Line]] = {}
+    for number, line in enumerate(lines):
         is_alike = line.is_unfinished or (line.cause and not line.data)
-        key = (line.level, line.text, line.cause, line.remedy) if is_alike else (line.name,)
-        same.setdefault(key, []).append(line)
+        same.setdefault((line.level, line.text, line.cause, line.remedy) if is_alike else number, []).append(line)
     folded: list[Line] = []
     # In the order of their first lines.
     for group in same.values():

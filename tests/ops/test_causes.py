@@ -117,6 +117,13 @@ def test_checks_that_did_not_finish_are_one_line_of_text_with_their_remedy_and_a
     assert len(json.loads(report.as_json())["lines"]) == 3
 
 
+def test_two_findings_of_one_name_stay_two_lines() -> None:
+    found = [Line("embeddings", Level.FINE, "configured"), Line("embeddings", Level.FINE, "answered")]
+    text = Report("Engine check", tuple(found)).as_text()
+    assert "configured" in text
+    assert "answered" in text
+
+
 def test_what_waits_for_a_lock_leads_to_the_database_also_if_other_checks_only_did_not_finish() -> None:
     found = find_causes([_unfinished("workers"), _waiting("ledger"), _waiting("jobs")], CHECKS)
     text = "a query waits: 3 checks did not finish in time: workers, ledger, jobs"
