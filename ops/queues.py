@@ -174,7 +174,7 @@ def report() -> Report:
         ),
         ("messages not acknowledged: a worker has them and is not done", state.unacked),
         ("insights due", state.due),
-        ("oldest due, seconds", state.oldest_seconds),
+        ("oldest due", durations.format_seconds(state.oldest_seconds)),
         ("insights waiting for indexing", state.waiting_for_index),
         ("insights waiting until their chat is read", state.waiting_for_reading),
         ("insights generating", f"{state.generating} of {state.places}"),
