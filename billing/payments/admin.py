@@ -101,7 +101,7 @@ class PackagePriceAdmin(StaffAdmin):
     @admin.display(description="price")
     def price(self, price: PackagePrice) -> str:
         """Return the amount with its currency."""
-        return money.format_amount(price.amount, price.currency)
+        return money.format_amount(price.amount, price.currency, in_column=True)
 
 
 class OrderNeedsFilter(SelectionFilter):
@@ -263,12 +263,14 @@ class PaymentOrderAdmin(MoneyAdmin):
     @admin.display(description="price")
     def paid(self, order: PaymentOrder) -> str:
         """Return the price with its currency."""
-        return money.format_amount(order.amount, order.currency)
+        return money.format_amount(order.amount, order.currency, in_column=True)
 
     @admin.display(description="refunded")
     def refunded(self, order: PaymentOrder) -> str:
         """Return the refunded amount with its currency."""
-        return money.format_amount(order.refunded_amount, order.currency) if order.refunded_amount else "–"
+        if not order.refunded_amount:
+            return "–"
+        return money.format_amount(order.refunded_amount, order.currency, in_column=True)
 
     @admin.display(description="coins owed")
     def owed(self, order: PaymentOrder) -> int:
@@ -356,7 +358,7 @@ class PaymentRefundAdmin(OrderRowAdmin, MoneyAdmin):
     @admin.display(description="amount")
     def money_back(self, refund: PaymentRefund) -> str:
         """Return the amount with its currency."""
-        return money.format_amount(refund.amount, refund.order.currency)
+        return money.format_amount(refund.amount, refund.order.currency, in_column=True)
 
     @admin.display(description="coins owed")
     def owed(self, refund: PaymentRefund) -> int:
@@ -424,7 +426,7 @@ class WebhookEventAdmin(OrderRowAdmin):
     @admin.display(description="amount")
     def sum(self, event: WebhookEvent) -> str:
         """Return the amount with its currency."""
-        return "–" if event.amount is None else money.format_amount(event.amount, event.currency)
+        return "–" if event.amount is None else money.format_amount(event.amount, event.currency, in_column=True)
 
     @admin.display(description="provider's state")
     def reported(self, event: WebhookEvent) -> str:

@@ -11,9 +11,12 @@ def currency_choices() -> list[tuple[str, str]]:
     return [(code, code) for code in CURRENCIES]
 
 
-def format_amount(amount: int, currency: str) -> str:
-    """Return an amount in minor units as text: `₹1,499` for 149900 INR, `$4.99` for 499 USD."""
+def format_amount(amount: int, currency: str, *, in_column: bool = False) -> str:
+    """Return an amount in minor units as text: `₹1,499` for 149900 INR, `$4.99` for 499 USD.
+
+    In a column, amounts are compared digit by digit, so each has its minor units: `₹1,499.00`.
+    """
     whole, minor = divmod(abs(amount), 100)
-    digits = f"{whole:,}.{minor:02}" if minor else f"{whole:,}"
+    digits = f"{whole:,}.{minor:02}" if minor or in_column else f"{whole:,}"
     minus, symbol = "−" if amount < 0 else "", CURRENCIES.get(currency)
     return f"{minus}{symbol}{digits}" if symbol else f"{minus}{digits} {currency}"

@@ -45,3 +45,8 @@ def test_migrating_again_keeps_changes_by_staff() -> None:
 )
 def test_amounts_are_formatted_with_their_currency(amount: int, currency: str, shown: str) -> None:
     assert money.format_amount(amount, currency) == shown
+
+
+def test_amounts_of_a_column_have_their_minor_units() -> None:
+    shown = [money.format_amount(amount, "USD", in_column=True) for amount in (499, 100, -150_000)]
+    assert shown == ["$4.99", "$1.00", "−$1,500.00"]
