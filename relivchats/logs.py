@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ from django.views.debug import ExceptionReporter
 from pythonjsonlogger.core import merge_record_extra
 from pythonjsonlogger.json import JsonFormatter
 
-from relivchats import following, request_counts
+from relivchats import following, request_counts, roles
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 #: Ids that every line has while a request is answered or an insight generated. None outside of them.
@@ -67,6 +68,17 @@ def context() -> Mapping[str, str]:
 def scrub(text: str) -> str:
     """Replace everything that looks like a token, or the password of a URL, with `[hidden]`."""
     return _SECRETS.sub("[hidden]", text)
+
+
+class QuietOnTerminal(logging.Filter):
+    """Keep what is no warning off a terminal: a person there reads the report of the command, which says the same.
+
+    Cron and containers have no terminal, so their logs have every line.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is written."""
+        return record.levelno >= logging.WARNING or roles.current() != "command" or not sys.stderr.isatty()
 
 
 class JSONFormatter(JsonFormatter):

@@ -450,8 +450,14 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "relivchats.logs.JSONFormatter"}},
+    "filters": {"quiet_on_terminal": {"()": "relivchats.logs.QuietOnTerminal"}},
     "handlers": {
-        "stdout": {"class": "logging.StreamHandler", "stream": _LOG_STREAM, "formatter": "json"},
+        "stdout": {
+            "class": "logging.StreamHandler",
+            "stream": _LOG_STREAM,
+            "formatter": "json",
+            "filters": ["quiet_on_terminal"],
+        },
         # Warnings and errors, also as rows for `manage.py errors`.
         "events": {"class": "relivchats.error_events.EventHandler"},
     },

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +18,7 @@ from django.utils.functional import SimpleLazyObject
 
 from relivchats.error_events import OWN_PACKAGES
 from relivchats.logs import MAX_TRACEBACK_ENTRIES, JSONFormatter, RequestMiddleware, bind, bound, request_id
-from tests.processes import REPOSITORY
+from tests.processes import PATIENCE_SECONDS, REPOSITORY
 
 
 def written(message: str) -> str:
@@ -200,3 +202,40 @@ def test_no_extra_has_the_name_of_an_attribute_of_log_records() -> None:
     paths = [path for package in OWN_PACKAGES[:-1] for path in (REPOSITORY / package).rglob("*.py")]
     assert len(paths) > 100
     assert {path.name: found for path in paths if (found := extras(path.read_text()) & reserved)} == {}
+
+
+TERMINAL = """
+import os, pty, sys
+import django
+reader, writer = pty.openpty()
+if sys.argv[1] == "terminal":
+    os.dup2(writer, 2)
+django.setup()
+import logging
+logging.getLogger("relivchats.staff.bulk_actions").info("pause unlocks")
+logging.getLogger("relivchats.staff.bulk_actions").warning("action failed")
+os.write(writer, b"end\\n")
+if sys.argv[1] == "terminal":
+    print(os.read(reader, 10_000).decode())
+"""
+
+
+@pytest.mark.parametrize(
+    ("stream", "role", "is_written"),
+    [("terminal", "", False), ("pipe", "", True), ("terminal", "web", True), ("pipe", "web", True)],
+)
+def test_a_terminal_shows_the_report_of_a_command_and_every_other_log_has_each_line(
+    stream: str, role: str, is_written: bool
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINAL, stream],
+        cwd=REPOSITORY,
+        env={**os.environ, "RELIVCHATS_PROCESS": role},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    shown = done.stdout + done.stderr
+    assert "action failed" in shown
+    assert ("pause unlocks" in shown) is is_written
