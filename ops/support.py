@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from ops import errors, health, metrics, queues, sessions, tables, workers
 from ops.activity import version
 from ops.models import CheckState, LedgerAudit
-from relivchats import clock, installation
+from relivchats import clock, environment, installation
 from relivchats.errors import Conflict
 from relivchats.staff.reports import Level, Line, Report, Table
 
@@ -82,8 +82,14 @@ def _versions() -> str:
 
 
 def _setting_names() -> str:
-    """Return the names of the settings that the environment sets, without their values."""
-    return "\n".join(sorted(name for name in os.environ if hasattr(settings, name) and name.isupper())) + "\n"
+    """Return the names of the settings that the environment or `./dev` sets, without their values."""
+    # Not read one by one: the addresses of the servers.
+    known = environment.names | {"DATABASE_OWNER_URL", "DATABASE_URL", "REDIS_URL"}
+    given = sorted(name for name in known if os.environ.get(name))
+    derived = {"DATABASE_OWNER_URL", "DATABASE_URL", "ENCRYPTION_KEYS", "KEY_STORE_DIR", "SECRET_KEY"}
+    by_dev = (derived if settings.EMBEDDED else set()) | {"REDIS_URL"}
+    lines = [*given, *(f"{name} (by ./dev)" for name in sorted(by_dev.difference(given)))]
+    return "\n".join(lines) + "\n"
 
 
 def _history() -> str:

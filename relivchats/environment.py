@@ -20,6 +20,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Larger than any setting needs, and small enough for Postgres and the clock.
 MAX_NUMBER = 2_000_000
+#: The names of the variables that were read.
+names: set[str] = set()
 
 
 def read(name: str, cast: Callable[[str], T], *, default: T | None = None, least: Any = None) -> T:
@@ -27,6 +29,7 @@ def read(name: str, cast: Callable[[str], T], *, default: T | None = None, least
 
     Raise ImproperlyConfigured if it is required and missing, malformed, or less than `least`.
     """
+    names.add(name)
     text = os.environ.get(name, "").strip()
     if not text:
         if default is None:
