@@ -29,6 +29,7 @@ from chats.models import Chat, ChatUpload
 from chats.upload_log import refusal_title
 from insights.models import GenerationJob, Insight, InsightAttempt
 from insights.question_models import ChatQuestion
+from ops.errors import REFUSAL_LEVEL
 from ops.monitoring_models import ErrorEvent
 from relivchats.accounts.models import AccessToken, User
 from relivchats.staff.markup import link
@@ -128,7 +129,10 @@ def errors(rows: QuerySet[ErrorEvent]) -> Iterator[Entry]:
         request = f"request {row.request_id}" if row.request_id else ""
         details = _join(row.error, row.code, row.route, row.location, request)
         colour = {"ERROR": "danger", "CRITICAL": "danger", "WARNING": "warning"}.get(row.level, "")
-        yield Entry(row.at, "error", f"{row.level.lower()}: {row.event}", ErrorEvent, row.pk, details, colour)
+        # What a person can correct is no error.
+        is_refusal = row.level == REFUSAL_LEVEL
+        kind, what = ("refusal", row.event) if is_refusal else ("error", f"{row.level.lower()}: {row.event}")
+        yield Entry(row.at, kind, what, ErrorEvent, row.pk, details, colour)
 
 
 def tokens(rows: QuerySet[AccessToken]) -> Iterator[Entry]:

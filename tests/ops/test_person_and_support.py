@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError
@@ -14,6 +15,7 @@ from django.test import Client
 from chats.models import ChatUpload
 from ops import support, timeline_sources, timelines
 from ops.monitoring_models import ErrorEvent
+from relivchats import environment
 from relivchats.accounts import tokens
 from relivchats.staff.models import AuditEntry
 from tests.ops import rows
@@ -62,6 +64,15 @@ def test_the_timeline_of_a_person_has_what_happened_to_them_and_nothing_of_other
         call("person", "nobody")
 
 
+def test_a_refusal_in_the_timeline_is_no_error(broker: BrokerHandle) -> None:
+    user = rows.person()
+    event = {"at": Now(), "role": "web", "host": "h", "pid": 1, "logger": "l", "fingerprint": "f", "user_id": user.pk}
+    for level in ("INFO", "WARNING"):
+        ErrorEvent.objects.create(level=level, event=f"upload {level}", **event)
+    shown = {row["what"]: row["kind"] for row in as_json("person", str(user.pk))[1]["rows"] if "upload" in row["what"]}
+    assert shown == {"upload INFO": "refusal", "warning: upload WARNING": "error"}
+
+
 def test_the_timeline_is_bounded(monkeypatch: pytest.MonkeyPatch, broker: BrokerHandle) -> None:
     for module in (timelines, timeline_sources):
         monkeypatch.setattr(module, "MAX_ENTRIES", 3)
@@ -91,6 +102,18 @@ def test_a_support_bundle_has_every_part_and_nothing_private(
         assert [name for name, text in texts.items() if private in text] == []
     with pytest.raises(CommandError, match="exists"):
         call("support-bundle", str(path))
+
+
+def test_a_support_bundle_names_the_settings_that_dev_sets(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.EMBEDDED = True
+    for name in (*environment.names, "DATABASE_OWNER_URL", "DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOG_LEVEL", SECRET)
+    assert support.PARTS["settings.txt"]().splitlines() == [
+        "LOG_LEVEL",
+        *(f"{name} (by ./dev)" for name in ("DATABASE_OWNER_URL", "DATABASE_URL", "ENCRYPTION_KEYS", "KEY_STORE_DIR")),
+        *("REDIS_URL (by ./dev)", "SECRET_KEY (by ./dev)"),
+    ]
 
 
 def test_a_part_that_fails_names_its_error_and_the_others_are_written(tmp_path: Path, broker: BrokerHandle) -> None:
