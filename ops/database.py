@@ -139,7 +139,11 @@ class Connections:
     def describe(self) -> str:
         """Return such as `97 of 97; 80 by relivchats worker, 12 by psql`."""
         by = ", ".join(f"{source.total} by {source.name}" for source in self.sources[:3])
-        return f"{self.used} of {self.allowed}; {by}" if by else f"{self.used} of {self.allowed}"
+        used = f"{min(self.used, self.allowed)} of {self.allowed}"
+        if self.used > self.allowed:
+            # Superusers, and roles for which slots are reserved, connect beyond what the application may have.
+            used += f", and {self.used - self.allowed} in reserved slots"
+        return f"{used}; {by}" if by else used
 
 
 def read_connections(cursor: Any) -> Connections:

@@ -61,7 +61,11 @@ def close(pid: int, *, context: ActionContext) -> Report:
 
 
 def close_idle(source: str, *, context: ActionContext) -> Report:
-    """Close the idle connections of one source, which hold no lock and run nothing."""
+    """Close the idle connections of one source, which hold no lock and run nothing. Raise NotFound for no source."""
+    with database.monitoring(seconds=5) as cursor:
+        known = [each.name for each in database.read_connections(cursor).sources]
+    if source not in known:
+        raise NotFound(f"There is no source {source}. Connected are: {', '.join(known)}.")
     number = database.close_idle(source)
     text = f"{number} idle connections of {source} closed"
     _record("close idle connections", ActionResult(source[:100], done=bool(number), outcome=text), context)

@@ -12,6 +12,7 @@ from django.core.management import CommandError
 from django.db import connection
 
 from ops import database, samples, sessions, tables, tasks
+from relivchats.staff.commands import EXIT_REFUSED
 from relivchats.staff.models import AuditEntry
 from tests.concurrency import BackgroundCall, is_a_lock_awaited
 from tests.ops import rows
@@ -127,3 +128,17 @@ def test_what_was_pruned_is_reported_by_table() -> None:
     deleted = {row["table"]: row["deleted last"] for row in answer["rows"]}
     assert (status, deleted["heartbeats"], deleted["samples"], deleted["error_events"]) == (0, 1, 1, 0)
     assert {row["table"]: row["deleted in a day"] for row in answer["rows"]} == deleted
+
+
+def test_more_connections_than_the_application_may_have_are_said_to_use_reserved_slots() -> None:
+    source = database.Source("psql", 12, 12)
+    assert database.Connections(94, 94, (source,)).describe() == "94 of 94; 12 by psql"
+    assert database.Connections(95, 94, (source,)).describe() == "94 of 94, and 1 in reserved slots; 12 by psql"
+
+
+def test_idle_connections_of_a_source_that_does_not_exist_are_refused_with_those_that_do() -> None:
+    with another_session(name="import"):
+        with pytest.raises(CommandError, match=r"^There is no source nobody\. Connected are: .*import") as refusal:
+            call("database", "--close-idle", "nobody")
+        assert refusal.value.returncode == EXIT_REFUSED
+    assert not AuditEntry.objects.exists()
