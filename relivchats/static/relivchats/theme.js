@@ -55,9 +55,9 @@
           cell.classList.toggle("rc-blank", isBlank);
           if (isBlank) cell.textContent = "–";
         });
-        // An id is no quantity.
+        // An id is no quantity, and an age is 2 min as well as 117 s.
         const isNumber = texts.some((text) => NUMBER.test(text)) && texts.every((text) => NUMBER.test(text) || BLANK.test(text));
-        if (!isNumber || cells.some((cell) => cell.matches(".rc-text") || cell.querySelector("a, .rc-id"))) return;
+        if (!isNumber || cells.some((cell) => cell.matches(".rc-text") || cell.querySelector("a, time, .rc-id"))) return;
         for (const cell of [heading, ...cells]) cell.classList.add("rc-number");
         if (QUANTITY.test(heading.textContent))
           for (const cell of cells) if (!cell.firstElementChild) cell.textContent = groupDigits(cell.textContent);
