@@ -15,6 +15,7 @@ from ops.models import LedgerAudit
 from relivchats.errors import Conflict, NotFound
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.reports import Level, Line, Report, Table
+from relivchats.terminal import plural
 
 COLUMNS = ("transaction", "wallet", "sequence", "type", "amount", "balance after", "at")
 MAX_RECENT = 1000
@@ -24,11 +25,6 @@ REPAIRED = ("1", "2", "12a")
 #: Its rows are transactions that do not follow from each other: nothing can be computed from them.
 _CHANGED_HISTORY = "3"
 
-#: A repair that the command proposed is approved by any account of staff that may, also by the operator's own.
-APPROVE_REPAIR = (
-    "approve it at /admin/billing/adjustment/?status__exact=pending, as a member of the group finance or with the login"
-    " that you create: manage.py createsuperuser"
-)
 #: Proposed repairs that a report names.
 MAX_REPAIRS_NAMED = 20
 #: Offending rows that an audit lists per invariant.
@@ -50,7 +46,7 @@ def audit_report() -> Report:
         if finding is None:
             lines.append(Line(invariant.number, Level.FINE, invariant.name))
             continue
-        text = f"BROKEN by {finding.total} row{'s' * (finding.total != 1)}: {invariant.name}"
+        text = f"BROKEN by {plural(finding.total, 'row')}: {invariant.name}"
         if proposed := _repairs_of(finding, repairs):
             text = f"{text}; {describe_repairs(proposed)}"
         remedy = _remedy_of(finding, changed_wallets, repairs)
@@ -65,6 +61,16 @@ def pending_repairs() -> dict[int, int]:
         kind=Adjustment.Kind.REPAIR, created_at__gt=Now() - adjustments.MAX_PROPOSAL_AGE
     )
     return dict(pending.order_by("pk").values_list("wallet_id", "pk")[:MAX_REPAIRS_NAMED])
+
+
+def remedy_of_repairs(repairs: Collection[int]) -> str:
+    """Return how the adjustments with these ids are approved: by any account of staff that may, also the operator's."""
+    first = next(iter(repairs))
+    what, page = f"adjustment {first}", f"/admin/billing/adjustment/{first}/change/"
+    if len(repairs) > 1:
+        what, page = "the adjustments", "/admin/billing/adjustment/?status__exact=pending"
+    who = "as a member of the group finance, or with the login of: manage.py createsuperuser"
+    return f"approve {what}: {page}  # {who}"
 
 
 def describe_repairs(repairs: Collection[int]) -> str:
@@ -90,8 +96,8 @@ def _remedy_of(finding: audit.Finding, changed_wallets: set[Any], repairs: Mappi
         for wallet_id in (row["wallet_id"] for row in finding.rows):
             if wallet_id not in changed_wallets and wallet_id not in repairs:
                 return f"manage.py ledger --repair {wallet_id}"
-        if _repairs_of(finding, repairs):
-            return APPROVE_REPAIR
+        if proposed := _repairs_of(finding, repairs):
+            return remedy_of_repairs(proposed)
     return f"manage.py ledger --json  # shows the rows; then docs/ledger.md, invariant {finding.invariant.number}"
 
 
@@ -119,7 +125,7 @@ def repair_report(wallet_id: int, *, context: ActionContext | None) -> Report:
     if sums == ledger.Sums(wallet.balance, wallet.reserved, wallet.owed):
         return Report("Repair", (Line("wallet", Level.FINE, "it matches its rows: nothing to repair"),), table)
     if context is None and (proposed := pending_repairs().get(wallet.pk)):
-        line = Line("wallet", Level.WARNING, describe_repairs([proposed]), APPROVE_REPAIR)
+        line = Line("wallet", Level.WARNING, describe_repairs([proposed]), remedy_of_repairs([proposed]))
         return Report("Repair", (line,), table)
     if context is None:
         remedy = f"manage.py ledger --repair {wallet_id} --reason 'it differs from its rows' --yes"
@@ -128,7 +134,8 @@ def repair_report(wallet_id: int, *, context: ActionContext | None) -> Report:
     result = operations.propose_repair(wallet, context=context)
     if not result.done:
         raise Conflict(result.outcome)
-    line = Line("wallet", Level.WARNING, result.outcome, APPROVE_REPAIR)
+    made = Adjustment.objects.pending().filter(kind=Adjustment.Kind.REPAIR, wallet=wallet).latest("pk")
+    line = Line("wallet", Level.WARNING, result.outcome, remedy_of_repairs([made.pk]))
     return Report("Repair proposed", (line,), table, has_changed=True)
 
 

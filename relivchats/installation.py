@@ -153,6 +153,18 @@ def logs(part: str) -> str:
     return f"see the log of {SERVICES[part]}"
 
 
+#: How a remedy begins that is a command, with what `as_typed` makes of it. Any other remedy is a sentence.
+_COMMAND = re.compile(
+    r"[A-Z_]+=\S|(\$\{EDITOR:-vi\}|manage\.py|python|\./dev|docker|docker-compose|kill|ssh|export|cp|du|truncate"
+    r"|timedatectl|certbot|redis-cli)( |$)"
+)
+
+
+def is_command(remedy: str) -> bool:
+    """Return whether a remedy can be pasted into a shell. Otherwise only a setting, a decision or a page helps."""
+    return _COMMAND.match(remedy) is not None
+
+
 def as_typed(remedy: str) -> str:
     """Return the remedy with `manage.py` and `./dev` as they are typed here, so that the line can be pasted."""
     directory = embedded.data_directory()

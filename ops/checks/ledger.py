@@ -17,7 +17,7 @@ from ops import ledger as ledger_audits
 from ops.checks.registry import health_check
 from ops.models import LedgerAudit
 from relivchats import durations
-from relivchats.staff.reports import Level, Line
+from relivchats.staff.reports import Level, Line, format_count
 
 _REMEDY = "manage.py ledger"
 
@@ -45,10 +45,11 @@ def ledger() -> Line:
         return Line("ledger", Level.UNKNOWN, "too large to audit here, and never audited in full", _REMEDY)
     if broken:
         names = [invariant.name for invariant in broken]
-        text = f"{len(broken)} of {len(audit.registered())} invariants do not hold, such as “{names[0]}”"
+        verb = "does" if len(broken) == 1 else "do"
+        text = f"{len(broken)} of {len(audit.registered())} invariants {verb} not hold, such as “{names[0]}”"
         if any(broken.values()):
             text = f"{text}; {ledger_audits.describe_repairs(repairs.values())}"
-        remedy = ledger_audits.APPROVE_REPAIR if all(broken.values()) else _REMEDY
+        remedy = ledger_audits.remedy_of_repairs(repairs.values()) if all(broken.values()) else _REMEDY
         data = {"broken": names, "late_work": all(invariant.is_of_late_work for invariant in broken)}
         return Line("ledger", Level.CRITICAL, text, remedy, data)
     if latest is not None and since is not None:
@@ -89,9 +90,10 @@ def _latest_audit_line(latest: LedgerAudit, *, prefix: str = "") -> Line:
     text = f"{prefix}audited in full {durations.format_short(age)} ago"
     data = {"broken": latest.broken, "seconds": round(age.total_seconds())}
     if latest.broken:
-        text, remedy = f"{text}: {len(latest.broken)} invariants broken", _REMEDY
+        text, remedy = f"{text}: {format_count(len(latest.broken), 'invariant')} broken", _REMEDY
         if set(latest.broken) <= set(ledger_audits.REPAIRED) and (repairs := ledger_audits.pending_repairs()):
-            text, remedy = f"{text}; {ledger_audits.describe_repairs(repairs.values())}", ledger_audits.APPROVE_REPAIR
+            text = f"{text}; {ledger_audits.describe_repairs(repairs.values())}"
+            remedy = ledger_audits.remedy_of_repairs(repairs.values())
         late = {invariant.number for invariant in audit.registered() if invariant.is_of_late_work}
         data["late_work"] = set(latest.broken) <= late
         return Line("ledger", Level.CRITICAL, text, remedy, data)

@@ -9,16 +9,22 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from ops.console.sections import linked_ids
-from relivchats import durations
+from relivchats import durations, installation
 from relivchats.staff import markup
 
 register = template.Library()
 
 
 @register.filter
-def command(text: str) -> SafeString:
-    """Return a command with a button that copies it."""
-    return markup.command(text)
+def remedy(text: str) -> SafeString:
+    """Return a command with a button that copies it, or a sentence with links."""
+    return markup.remedy(text)
+
+
+@register.filter
+def is_command(text: str) -> bool:
+    """Return whether a remedy is a command, which can be copied."""
+    return installation.is_command(text)
 
 
 @register.filter

@@ -13,6 +13,8 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from relivchats import installation
+
 #: Characters of a UUID that a list shows: eight are unique among some ten thousand rows, and the title has all.
 SHORT_ID = 8
 #: How the audit log and the ledger name a user.
@@ -44,6 +46,25 @@ def full_id(pk: Any) -> SafeString:
 def command(text: str) -> SafeString:
     """Return a command with a button that copies it."""
     return format_html('<span class="rc-command" data-copy="{}"><span>{}</span></span>', text, text)
+
+
+def remedy(text: str) -> SafeString:
+    """Return a command with a button that copies it, or a sentence, in which addresses of the admin are links.
+
+    What follows ` # ` in a sentence is for those who have no login.
+    """
+    if installation.is_command(text):
+        return command(text)
+    sentence = text.partition("  # ")[0]
+    # Split by a pattern in parentheses: every second piece is an address. Each piece is escaped.
+    pieces = [
+        format_html('<a class="rc-link" href="{}">Open</a>', piece) if number % 2 else piece
+        for number, piece in enumerate(_ADMIN_ADDRESS.split(f"{sentence[:1].upper()}{sentence[1:]}"))
+    ]
+    return format_html_join("", "{}", ((piece,) for piece in pieces))
+
+
+_ADMIN_ADDRESS = re.compile(r"(/admin/[\w/?=&]+)")
 
 
 def link(model: type[models.Model], pk: UUID | int | str | None, *, text: str = "") -> SafeString | str:

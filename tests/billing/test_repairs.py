@@ -142,7 +142,8 @@ def test_a_proposed_repair_is_named_wherever_the_wallet_is_with_what_an_operator
     status, answer = as_json(*arguments, "--reason", "changed by SQL", "--yes")
     remedy = answer["lines"][0]["remedy"]
     assert status == 0, "it is proposed"
-    assert "/admin/billing/adjustment/?status__exact=pending, as a member of the group finance" in remedy
+    page = f"/admin/billing/adjustment/{Adjustment.objects.get().pk}/change/"
+    assert f"{page}  # as a member of the group finance" in remedy
     assert remedy.endswith(" createsuperuser")
 
     def broken_lines() -> list[tuple[str, str]]:

@@ -107,7 +107,10 @@ def parse(words: tuple[str, ...]) -> None:
 
 def check(remedy: str, kind: Kind) -> None:
     """Fail unless this remedy, as it is printed, is a command that exists in this kind of installation."""
-    if remedy.startswith(PROSE):
+    is_sentence = remedy.startswith(PROSE)
+    for shown in (remedy, installation.as_typed(remedy)):
+        assert installation.is_command(shown) is not is_sentence, "the console copies commands, and only these"
+    if is_sentence:
         # The command in it, if any, ends the sentence.
         _, found, rest = remedy.partition("manage.py ")
         remedy = found + rest
