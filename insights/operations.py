@@ -9,7 +9,7 @@ from django.db.models import Count, QuerySet
 from insights import recovery, unlocking
 from insights.models import ChatReading, GenerationJob, Insight
 from insights.reading import queue as readings
-from insights.stuck import annotate_jobs, describe_job, failed_insights, stuck_jobs
+from insights.stuck import annotate_jobs, contradictory_jobs, describe_job, failed_insights, stuck_jobs
 from relivchats import durations
 from relivchats.staff.bulk_actions import (
     BATCH_SIZE,
@@ -38,7 +38,19 @@ def jobs_report(*, stuck: bool) -> Report:
         line = Line("jobs", Level.WARNING, text, "manage.py jobs --recover", {"stuck": number})
     else:
         line = Line("jobs", Level.FINE, "none stuck", data={"stuck": 0})
-    return Report("Stuck jobs" if stuck else "Open jobs", (line,), table)
+    return Report("Stuck jobs" if stuck else "Open jobs", (line, *_contradiction_lines()), table)
+
+
+def _contradiction_lines() -> list[Line]:
+    """Return a line if finished jobs have open insights, which no recovery corrects."""
+    found = [
+        str(pk) for pk in contradictory_jobs().order_by("-created_at").values_list("pk", flat=True)[: BATCH_SIZE + 1]
+    ]
+    if not found:
+        return []
+    text = f"{format_count(len(found), 'finished job', limit=BATCH_SIZE)} with an open insight, such as {found[0]}"
+    remedy = "manage.py ledger --json  # shows the rows; then docs/ledger.md, invariant 6"
+    return [Line("contradiction", Level.WARNING, text, remedy, {"jobs": found})]
 
 
 def recover_everything(*, context: ActionContext) -> Report:
@@ -56,7 +68,7 @@ def recover_everything(*, context: ActionContext) -> Report:
         )
     else:
         line = Line("jobs", Level.FINE, "none stuck")
-    return Report("Recovered", (line,), Table(("recovered", "count"), rows))
+    return Report("Recovered", (line, *_contradiction_lines()), Table(("recovered", "count"), rows))
 
 
 def recover_jobs(jobs: QuerySet[GenerationJob], *, context: ActionContext) -> BatchResult:

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: Rows of each kind that one round recovers; the next round takes the rest.
 BATCH = 200
 
+#: The error of an insight or a reading whose worker stopped renewing its lease. It is due again at once.
+WORKER_LOST = "worker_lost"
+
 
 @dataclass(frozen=True)
 class RecoveryCounts:
@@ -126,8 +129,8 @@ def recover_insight(insight_id: UUID) -> bool:
     if lease is None:
         return False
     if lease.attempt >= settings.INSIGHT_MAX_ATTEMPTS:
-        return settlement.fail(lease, error_code="worker_lost")
-    return queue.release(lease, next_attempt_at=Now(), dispatched_at=None, error_code="worker_lost")
+        return settlement.fail(lease, error_code=WORKER_LOST)
+    return queue.release(lease, next_attempt_at=Now(), dispatched_at=None, error_code=WORKER_LOST)
 
 
 def fail_unindexable(chat_id: UUID) -> None:
@@ -164,12 +167,12 @@ def recover_reading(reading_id: UUID) -> bool:
     if lease is None:
         return False
     if lease.attempt < settings.INSIGHT_MAX_ATTEMPTS:
-        return readings.queue.release(lease, next_attempt_at=Now(), dispatched_at=None, error_code="worker_lost")
+        return readings.queue.release(lease, next_attempt_at=Now(), dispatched_at=None, error_code=WORKER_LOST)
     # Operators search the log for this text.
     logger.error(
-        f"failed after {lease.attempt} attempts", extra={"reading": str(reading_id), "error_code": "worker_lost"}
+        f"failed after {lease.attempt} attempts", extra={"reading": str(reading_id), "error_code": WORKER_LOST}
     )
-    return readings.queue.finish(lease, status=ChatReading.Status.FAILED, finished_at=Now(), error_code="worker_lost")
+    return readings.queue.finish(lease, status=ChatReading.Status.FAILED, finished_at=Now(), error_code=WORKER_LOST)
 
 
 def request_readings(chat_id: UUID | None = None) -> int:

@@ -43,6 +43,13 @@ def stuck_jobs() -> QuerySet[GenerationJob]:
     )
 
 
+def contradictory_jobs() -> QuerySet[GenerationJob]:
+    """Return the finished jobs that have an open insight. Only SQL can make one; the ledger's invariant 6b finds it."""
+    finished = GenerationJob.objects.exclude(status__in=GenerationJob.OPEN)
+    # Open insights are few, and have an index.
+    return finished.filter(pk__in=Insight.objects.open().values("job"))
+
+
 def failed_insights(rows: QuerySet[Insight] | None = None) -> QuerySet[Insight]:
     """Return the failed insights, all or those of `rows`, that can be retried and were not.
 

@@ -39,6 +39,7 @@ from relivchats.staff.bulk_actions import ActionContext, ActionResult, record
 from relivchats.staff.models import AuditEntry
 from relivchats.staff.reports import Level, Line, Report, Table
 from relivchats.supervisor import ProcessError
+from relivchats.terminal import plural
 
 #: The prefix of scratch databases, so that one that is left by a killed check is recognised.
 SCRATCH = "relivchats_check_"
@@ -109,9 +110,9 @@ def copy_keys(store: KeyStore, target: Path) -> Line:
             for name in extra - wanted:
                 (copy / name).unlink(missing_ok=True)
             removed, lost = removed + len(extra - wanted), lost + len(wanted)
-    text = f"{target}: {copied} files copied, {removed} of deleted chats removed"
+    text = f"{target}: {plural(copied, 'file')} copied, {removed} of deleted chats removed"
     if lost:
-        text += f"; {lost} files of existing chats are only in the copy"
+        text += f"; {plural(lost, 'file')} of existing chats are only in the copy"
         return Line("keys", Level.CRITICAL, text, "restore the key store: docs/operations.md, Backups")
     return Line("keys", Level.FINE, text)
 
@@ -231,7 +232,7 @@ def _examine() -> tuple[Line, ...]:
     except DatabaseError as error:
         return *lines, Line("ledger", Level.UNKNOWN, f"the audit failed: {type(error).__name__}", "manage.py ledger")
     for finding in findings:
-        text = f"BROKEN by {finding.total} rows: {finding.invariant.name}"
+        text = f"BROKEN by {plural(finding.total, 'row')}: {finding.invariant.name}"
         # Overdue work is normal in a copy of a moment ago.
         level = Level.WARNING if finding.invariant.number.startswith("8") else Level.CRITICAL
         remedy = f"docs/ledger.md, invariant {finding.invariant.number}"

@@ -37,10 +37,10 @@ def health_line() -> Line:
         breaker = quota.breaker_state(engine.model)
         if breaker.state != "closed":
             level = Level.WARNING if breaker.reason in quota.PASSING else Level.CRITICAL
-            text = f"{engine.model}: {breaker.reason}; {format_count(waiting)} chats wait to be indexed"
+            text = f"{engine.model}: {breaker.reason}; {format_count(waiting, 'chat')} to index"
             return Line("embeddings", level, text, remedy_for(breaker.reason), data, is_cause=True)
     if outdated:
-        text = f"{engine.name}; {format_count(outdated)} chats of another engine are indexed again"
+        text = f"{engine.name}; {format_count(outdated, 'chat')} of another engine to index again"
         return Line("embeddings", Level.FINE, text, data=data)
     return Line("embeddings", Level.FINE, engine.name, data=data)
 

@@ -30,6 +30,7 @@ from relivchats import clock, durations
 from relivchats.language_models import quota
 from relivchats.language_models.errors import SPEND_LIMIT_REACHED
 from relivchats.staff.reports import Level, Line, Report, Table, count, format_count
+from relivchats.terminal import plural
 
 #: A retirement is reported this long before its day.
 _WARNING_BEFORE_RETIREMENT = timedelta(days=60)
@@ -71,7 +72,8 @@ def check() -> Report:
     if embedding_models and all(line.level is not Level.CRITICAL for line in embedding_models):
         retried += indexing.retry_waiting()
     if retried:
-        text = f"{retried} insights, readings or chats that waited after an error are tried again now"
+        waited = plural(retried, "insight, reading or chat", "insights, readings or chats")
+        text = f"tried again now, after an error: {waited}"
         checked = (*checked, Line("waiting", Level.FINE, text, data={"retried": retried}))
     # The state of the breakers after the calls.
     lines = (*_state_lines(state), *embeddings.state_lines(), *checked)
@@ -124,8 +126,8 @@ def health_line() -> Line:
         if seconds:
             text += f", for another {durations.format_seconds(seconds)}"
         waiting = count(Insight.objects.filter(status=Insight.Status.PENDING))
-        unlocks = "; unlocks are refused, and" if breaker.state != "closed" else ";"
-        text += f"{unlocks} {format_count(waiting)} insights wait"
+        unlocks = "; unlocks are refused;" if breaker.state != "closed" else ";"
+        text += f"{unlocks} {format_count(waiting, 'insight')} waiting"
         if reason == SPEND_LIMIT_REACHED:
             text += ". A limit on spending is reached at the provider, or the paid credit is used up"
         data |= {"reason": reason, "retry_after_seconds": seconds, "waiting": waiting}
@@ -133,8 +135,8 @@ def health_line() -> Line:
         level = Level.WARNING if passes_by_itself else Level.CRITICAL
         return Line("engine", level, text, remedy_for(reason), data, reason, is_cause=True)
     text = (
-        f"{state.name}: in an hour {attempts['answered']} attempts answered, {attempts['failed']} failed;"
-        f" {readings['read']} chats read, {readings['not_read']} failed"
+        f"{state.name}: in an hour {format_count(attempts['answered'], 'attempt')} answered, {attempts['failed']}"
+        f" failed; {format_count(readings['read'], 'chat')} read, {readings['not_read']} failed"
     )
     if attempts["failed"] and not attempts["answered"]:
         return Line("engine", Level.WARNING, text, "manage.py engine --check", data)

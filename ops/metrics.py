@@ -17,6 +17,7 @@ from django.db import connection
 from ops import requests
 from relivchats.durations import format_short
 from relivchats.staff.reports import Level, Line, Report, Table
+from relivchats.terminal import plural
 
 #: Parts of a window in a chart.
 POINTS = 24
@@ -214,7 +215,7 @@ def fetch(window: timedelta, *, points: int = POINTS) -> list[Metric]:
             UPLOAD_SUCCESS,
             _select(_UPLOADS, window, points),
             points,
-            lambda refused: f"{refused} files were no export",
+            lambda refused: f"{plural(refused, 'file')} refused as no export",
         ),
         _share(UNLOCK_CONVERSION, _select(_CONVERSION, window, points), points),
         _share(INSIGHT_SUCCESS, [row[:4] for row in ended], points, lambda failed: f"{failed} failed"),
@@ -253,7 +254,7 @@ def _refund_rate(ended: Rows, window: timedelta, points: int) -> Metric:
     released = [(part, coins, 0, 0, coins, 0, 0) for part, _, _, _, coins, *_ in ended]
     now, before, series = _shares([*_select(_REFUNDS, window, points), *released], points)
     coins, of, reservations, failed, refunded, owed = now[:6]
-    detail = f"{coins} coins: {failed} of failed insights, {refunded} of refunded orders" if coins else ""
+    detail = f"{plural(coins, 'coin')}: {failed} of failed insights, {refunded} of refunded orders" if coins else ""
     if owed:
         detail += f", {owed} of them spent before and owed"
     remedy = "manage.py payments" if refunded > failed else REFUND_RATE.remedy
@@ -310,7 +311,7 @@ def _api_p95(window: timedelta, points: int) -> Metric:
         requests.quantile_ms(before, 0.95),
         sum(now),
         tuple(part.p95_ms for part in parts[points:]),
-        f"{sum(now)} requests",
+        plural(sum(now), "request"),
         API_P95.remedy,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Case, Count, F, OuterRef, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Now, NullIf
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -16,12 +16,13 @@ from redis.retry import Retry
 
 from chats.models import Chat
 from insights import dispatch, pauses
-from insights.models import ChatReading, DispatchPause, Insight
+from insights.models import ChatReading, DispatchPause, Insight, InsightAttempt
+from insights.recovery import WORKER_LOST
 from ops.models import ScheduleEntry
 from relivchats import durations
 from relivchats.errors import Conflict
 from relivchats.staff.bulk_actions import ActionContext
-from relivchats.staff.reports import Level, Line, Report, Table
+from relivchats.staff.reports import Level, Line, Report, Table, format_count
 
 #: Those of work, which a person waits for.
 WORK_NAMES = ("insights", "indexing")
@@ -146,21 +147,23 @@ def find_message(*, queue: str, task_id: str) -> str:
 def summary_line(state: QueueState) -> Line:
     """Return the line of the health check: a warning if a queue is long or its oldest row is late."""
     messages = sum((state.messages or {}).get(name, 0) for name in WORK_NAMES)
+    due = format_count(state.due, "insight", limit=MAX_COUNTED)
+    waiting = format_count(messages, "message", limit=messages)
     data = asdict(state)
     if state.paused:
-        text = f"insights are {state.paused}, and {state.due} wait; unlocks are refused; jobs past their deadline fail"
+        text = f"insights are {state.paused}: {due} waiting; unlocks are refused; jobs past their deadline fail"
         return Line("queue", Level.WARNING, text, "manage.py queue --resume insights", data, is_cause=True)
     too_long = max(state.due, messages) > settings.HEALTH_QUEUE_WARNING
     too_late = state.oldest_seconds > settings.HEALTH_QUEUE_AGE_WARNING_SECONDS
     if too_long or too_late:
         late = f", the oldest for {state.oldest_seconds} s" if state.due else ""
-        text = f"{state.due} insights due{late}; {messages} messages of work"
+        text = f"{due} due{late}; {waiting} of work"
         remedy = "manage.py queue  # then more workers, or a higher MAX_CONCURRENT_INSIGHTS"
         return Line("queue", Level.WARNING, text, remedy, data)
     if state.messages is None:
-        text = f"{state.due} insights due; messages unknown, the broker does not answer"
+        text = f"{due} due; messages unknown, the broker does not answer"
         return Line("queue", Level.UNKNOWN, text, "manage.py health", data)
-    return Line("queue", Level.FINE, f"{state.due} insights due, {messages} messages of work", data=data)
+    return Line("queue", Level.FINE, f"{due} due, {waiting} of work", data=data)
 
 
 def report() -> Report:
@@ -187,10 +190,25 @@ def report() -> Report:
 
 
 def deferred_insights() -> QuerySet[Any]:
-    """Return the insights that wait after an error, with its code as `code`: their own, or of the reading they need."""
-    reading = ChatReading.objects.filter(chat=OuterRef("chat"), status=ChatReading.Status.PENDING).values("error_code")
-    code = Coalesce(NullIf("error_code", Value("")), Subquery(reading), Value(""))
-    return Insight.objects.filter(status=Insight.Status.PENDING).annotate(code=code).exclude(code="")
+    """Return the insights that wait after an error, with its code as `code`: their own, or of the reading they need.
+
+    `deferred_at` is when the wait began: their first failed attempt, the recovery from a lost worker, or the start of
+    the reading.
+    """
+    reading = ChatReading.objects.filter(chat=OuterRef("chat"), status=ChatReading.Status.PENDING)
+    code = Coalesce(NullIf("error_code", Value("")), Subquery(reading.values("error_code")), Value(""))
+    failed = InsightAttempt.objects.filter(insight=OuterRef("pk"), outcome=InsightAttempt.Outcome.RETRY)
+    deferred_at = Case(
+        # Recovery makes them due at once, and stores no attempt.
+        When(error_code=WORKER_LOST, then=F("next_attempt_at")),
+        default=Coalesce(
+            Subquery(failed.order_by("created_at").values("created_at")[:1]),
+            Subquery(reading.values("started_at")),
+            F("created_at"),
+        ),
+    )
+    pending = Insight.objects.filter(status=Insight.Status.PENDING)
+    return pending.annotate(code=code, deferred_at=deferred_at).exclude(code="")
 
 
 def deferred() -> list[tuple[str, int]]:
@@ -210,7 +228,7 @@ def schedule_report() -> Report:
         text = f"{len(late)} of {len(entries)} tasks late: beat does not run, or hangs"
         line = Line("schedule", Level.WARNING, text, "manage.py health", {"late": late})
     else:
-        line = Line("schedule", Level.FINE, f"{len(entries)} task{'' if len(entries) == 1 else 's'}, none is late")
+        line = Line("schedule", Level.FINE, f"{format_count(len(entries), 'task')}, none is late")
     return Report("Schedule", (line,), Table(("entry", "schedule", "last run", "next run", "runs"), rows))
 
 

@@ -29,7 +29,7 @@ def report(*, min_seconds: float = 0) -> Report:
     for session in everything:
         if session.pid in waiting_for and not session.blocked_by:
             behind = sum(session.pid in each.blocked_by for each in everything)
-            text = f"{session.describe()}; {behind} wait for it"
+            text = f"{session.describe()}; {behind} {'waits' if behind == 1 else 'wait'} for it"
             lines.append(Line("blocker", Level.WARNING, text, session.remedy))
     rows = tuple(
         (

@@ -34,6 +34,7 @@ from ops.monitoring_models import ErrorEvent
 from relivchats.accounts.models import AccessToken, User
 from relivchats.staff.markup import link
 from relivchats.staff.models import AuditEntry
+from relivchats.terminal import plural
 
 #: The newest so many rows of each source are read, and the newest so many entries are returned.
 MAX_ENTRIES = 200
@@ -68,7 +69,7 @@ def uploads(rows: QuerySet[ChatUpload]) -> Iterator[Entry]:
     """Yield uploads with their outcomes."""
     colours = {"accepted": "success", "refused": "warning", "failed": "danger"}
     for row in rows.order_by("-created_at")[:MAX_ENTRIES]:
-        messages = f"{row.message_count} messages" if row.message_count else ""
+        messages = plural(row.message_count, "message") if row.message_count else ""
         why = refusal_title(row.reason) if row.reason else row.error_code
         chat = f"chat {row.chat_id}" if row.chat_id else ""
         details = _join(row.platform, row.dialect, messages, f"{row.size_bytes // 1024} kB", why, chat)

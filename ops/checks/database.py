@@ -67,7 +67,7 @@ def queries() -> Line:
             text += f"; it keeps {', '.join(culprit.locks[:3])} locked"
         longest = max((session.wait_seconds for session in waiting), default=0.0)
         if waiting:
-            text += f"; {len(waiting)} wait for it, for up to {longest:.0f} s"
+            text += f"; {len(waiting)} {'waits' if len(waiting) == 1 else 'wait'} for it, for up to {longest:.0f} s"
         level = Level.CRITICAL if max(longest, culprit.transaction_seconds) >= query_seconds else Level.WARNING
         data = {"pid": culprit.pid, "waiting": len(waiting), "seconds": round(culprit.transaction_seconds)}
         return Line("queries", level, text, culprit.remedy, data, data["seconds"], threshold, is_cause=True)
@@ -154,7 +154,7 @@ def keys() -> Line:
             remedy = f"{erase}  # or restore the files: docs/operations.md, Backups"
         return Line("keys", Level.CRITICAL, f"{text}, such as {sample.without_file[0]}", remedy, data)
     if overdue:
-        text = f"{format_count(overdue)} keys of deleted chats are not destroyed yet"
+        text = f"{format_count(overdue, 'key')} of deleted chats not destroyed yet"
         return Line(
             "keys",
             Level.WARNING,

@@ -46,7 +46,7 @@ def payments() -> Line:
         text = f"{format_count(max(needing_review, orders_to_review))} held for review"
         return Line("payments", Level.WARNING, text, "manage.py payments", data)
     if unacknowledged:
-        text = f"{format_count(unacknowledged)} refunds that no provider has accepted for half an hour"
+        text = f"{format_count(unacknowledged, 'refund')} that no provider has accepted for half an hour"
         return Line("payments", Level.WARNING, text, _RECONCILE, data)
     if unchecked:
         text = f"{format_count(unchecked)} not checked with their provider for half an hour"

@@ -25,7 +25,7 @@ from ops.workers import (
     remedy_of,
     with_silence,
 )
-from relivchats import clock, durations, installation
+from relivchats import clock, durations, installation, roles
 from relivchats.servers import connects
 from relivchats.staff.reports import Level, Line
 
@@ -143,7 +143,8 @@ def web() -> Line:
         return _none_is_alive("web", text, failing, data, kind="web")
     ports = Heartbeat.objects.filter(name__in=[each.name for each in here]).values_list("port", flat=True)
     port = next(filter(None, ports), None)
-    if port and not answers(port):
+    # A web process that runs the checks answers: a request to itself would only wait for its own threads.
+    if port and port != roles.port() and not answers(port):
         start = timedelta(seconds=START_SECONDS)
         if not connects(port) and any(each.started_at and clock.now() - each.started_at < start for each in here):
             # Its first heartbeat is earlier.

@@ -14,6 +14,7 @@ from ops import embeddings as operators_view
 from ops.checks.registry import health_check
 from relivchats import installation
 from relivchats.staff.reports import Level, Line, format_count
+from relivchats.terminal import plural
 
 #: Less than a check may take. Nothing of the product waits for Qdrant, so slow is as good as down.
 _TIMEOUT_SECONDS = 1
@@ -59,12 +60,12 @@ def qdrant_server() -> Line:
         text = f"the server is version {server}, the client {client}: their minor versions differ"
         return Line("qdrant", Level.WARNING, text, f"run qdrant/qdrant:v{client}", data)
     if difference.incomplete:
-        text = f"{format_count(len(difference.incomplete))} chats without all their vectors"
+        text = f"{format_count(len(difference.incomplete), 'chat')} without all their vectors"
         return Line("qdrant", Level.WARNING, text, "manage.py reindex --qdrant", data)
-    text = f"{server}, {difference.points} vectors of {difference.chats} chats"
+    text = f"{server}, {plural(difference.points, 'vector')} of {plural(difference.chats, 'chat')}"
     if difference.orphan_count:
         # `synchronize` removes them within minutes.
-        text += f", {format_count(difference.orphan_count)} erased chats to remove"
+        text += f", {format_count(difference.orphan_count, 'erased chat')} to remove"
     return Line("qdrant", Level.FINE, text, data=data)
 
 

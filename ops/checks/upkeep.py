@@ -108,7 +108,8 @@ def _catalogue_files() -> ModuleType:
 def catalogue() -> Line:
     """Return the categories and insight types of this release that the database does not have."""
     if unloaded := _catalogue_files().find_unloaded():
-        text = f"{len(unloaded)} differ from the files of this release, such as {unloaded[0]}"
+        verb = "differs" if len(unloaded) == 1 else "differ"
+        text = f"{len(unloaded)} {verb} from the files of this release, such as {unloaded[0]}"
         return Line("catalogue", Level.WARNING, text, "manage.py load_catalogue", {"unloaded": unloaded}, len(unloaded))
     return Line("catalogue", Level.FINE, "as in the files of this release, besides edits of staff", value=0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Count, F, Q
+from django.db.models import Count, Min, Q
 from django.db.models.functions import Now
 
 from billing.models import CoinReservation
@@ -13,6 +13,7 @@ from chats.models import Chat
 from insights import stuck as stuck_work
 from insights.engines import get_engine
 from insights.models import Insight
+from insights.recovery import WORKER_LOST
 from ops import queues
 from ops import unlocks as unlocks_state
 from ops.checks.registry import health_check
@@ -48,15 +49,17 @@ def deferred() -> Line:
     codes = queues.deferred()
     if not codes:
         return Line("deferred", Level.FINE, "no insight waits after an error", value=0)
-    oldest = queues.deferred_insights().order_by("created_at")
-    age = oldest.annotate(age=Now() - F("created_at")).values_list("age", flat=True).first() or timedelta()
+    age = queues.deferred_insights().aggregate(age=Now() - Min("deferred_at"))["age"] or timedelta()
     reasons = ", ".join(f"{number} {code}" for code, number in codes[:5])
     total = sum(number for _, number in codes)
-    text = f"{total} insights wait after an error: {reasons}; the oldest for {durations.format_short(age)}"
+    text = f"{format_count(total, 'insight')} waiting after an error: {reasons}"
+    text += f"; the oldest for {durations.format_short(age)}"
     limit, seconds = settings.HEALTH_QUEUE_AGE_WARNING_SECONDS, round(age.total_seconds())
     data = {"by_error": dict(codes), "oldest_seconds": seconds}
     if seconds > limit:
-        return Line("deferred", Level.WARNING, text, "manage.py engine --check", data, seconds, f"{limit} s warns")
+        # Without its worker an insight is due at once: it waits for another worker, whatever the engine does.
+        remedy = "manage.py workers" if {code for code, _ in codes} == {WORKER_LOST} else "manage.py engine --check"
+        return Line("deferred", Level.WARNING, text, remedy, data, seconds, f"{limit} s warns")
     return Line("deferred", Level.FINE, text, "", data, seconds, f"{limit} s warns")
 
 
@@ -120,7 +123,7 @@ def insights() -> Line:
     threshold = f"{_MIN_OUTAGE_FAILURES} failed of {needed[0]} jobs and {needed[1]} users, none completed, is critical"
     # One completed insight shows that the engine works, however many failed for reasons of their own.
     if recent["failed"] >= _MIN_OUTAGE_FAILURES and not recent["completed"]:
-        of = f"of {recent['jobs']} jobs and {recent['users']} users"
+        of = f"of {format_count(recent['jobs'], 'job')} and {format_count(recent['users'], 'user')}"
         text = f"{recent['failed']} failed in {minutes} minutes, {of}, and none succeeded: {_main_cause()}"
         # All insights of one job fail together, for example because of its chat. That is no outage.
         is_outage = recent["jobs"] >= needed[0] and recent["users"] >= needed[1]

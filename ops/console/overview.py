@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psutil
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -71,9 +73,11 @@ def context(request: HttpRequest) -> dict[str, Any]:
 def _find_report() -> tuple[Report, datetime | None]:
     """Return the report of this process, or that of beat until it is made, and when it was made.
 
-    Checks take most of a second. Those of beat do not see what only this process has, such as other keys.
+    Checks take most of a second. Those of beat do not see what only this process has, such as other keys. What they
+    found before this process started is not shown: they may have found that the one before it is frozen.
     """
-    stored = snapshots.read(snapshots.HEALTH, max_age=MAX_AGE)
+    uptime = timedelta(seconds=max(0.0, time.time() - psutil.Process().create_time()))
+    stored = snapshots.read(snapshots.HEALTH, max_age=min(MAX_AGE, uptime))
     if stored is None:
         return health.latest(), health.checked_at()
     own = health.recent(max_age_seconds=REFRESH_SECONDS + 5)

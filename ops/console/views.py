@@ -27,6 +27,7 @@ from ops.timeline_sources import MAX_ENTRIES
 from relivchats.accounts.models import AccessToken, User
 from relivchats.staff.admin import STATUS_COLOURS
 from relivchats.staff.markup import full_id, link, status_label
+from relivchats.terminal import plural
 
 
 def fragment(request: HttpRequest) -> HttpResponse:
@@ -127,7 +128,9 @@ def _bars(found: GenerationJob) -> Any:
             charts.Bar(str(insight.insight_type_id), colour, 0, start, end, tuple(attempts.get(insight.pk, ())))
         )
     seconds = max([row.end for row in rows] + [1])
-    return charts.bars(rows, seconds=seconds, label=f"{len(rows)} insights over {seconds:.0f} s") if rows else ""
+    return (
+        charts.bars(rows, seconds=seconds, label=f"{plural(len(rows), 'insight')} over {seconds:.0f} s") if rows else ""
+    )
 
 
 def live_page(request: HttpRequest, name: str) -> HttpResponse:

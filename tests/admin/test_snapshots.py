@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import time
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 from django.db import connection
 from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from ops import health, metrics, page_recorder, snapshots
+from ops import health, ledger, metrics, page_recorder, snapshots
 from ops.monitoring_models import Snapshot
+from relivchats import installation
 from relivchats.staff.reports import Level, Line, Report
 from tests.processes import eventually
 
@@ -93,6 +97,18 @@ def test_without_beat_the_overview_computes_everything_itself(desk: Client, own_
     assert len(answer.context["metrics"]) == 6
 
 
+def test_what_beat_found_before_this_process_started_is_not_shown(
+    desk: Client, own_checks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It found the process before this one frozen, and a page that is served shows that this one is not."""
+    snapshots.write_report(REPORT)
+    grow_old(seconds=10)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() - 5)
+    page = desk.get("/admin/overview").content.decode()
+    assert "seen by web" in page
+    assert "seen by beat" not in page
+
+
 def test_what_a_beat_of_another_release_computed_is_not_shown(desk: Client, own_checks: None) -> None:
     """It may have other checks and metrics."""
     snapshots.write_report(REPORT)
@@ -115,3 +131,18 @@ def test_beat_measures_long_windows_less_often(monkeypatch: pytest.MonkeyPatch) 
         grow_old(minutes=minutes)
         page_recorder.record_numbers()
     assert measured == [1, 7, 30, 1, 1, 7, 1, 7, 30]
+
+
+def test_a_remedy_is_copied_if_it_is_a_command_and_leads_to_the_page_if_it_is_a_decision(
+    desk: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = Line("disk", Level.CRITICAL, "full", "manage.py database --tables")
+    decision = Line("ledger", Level.WARNING, "one repair", ledger.remedy_of_repairs([7]))
+    setting = Line("qdrant", Level.WARNING, "another version", "run qdrant/qdrant:v1")
+    monkeypatch.setattr(health, "report", lambda: Report("Health", (command, decision, setting)))
+    health.clear_cache()
+    page = desk.get("/admin/overview").content.decode()
+    assert re.findall('rc-command" data-copy="([^"]+)"', page) == [installation.as_typed("manage.py database --tables")]
+    assert 'Approve adjustment 7: <a class="rc-link" href="/admin/billing/adjustment/7/change/">Open</a>' in page
+    assert "createsuperuser" not in page, "the reader has a login"
+    assert "<p>Run qdrant/qdrant:v1</p>" in page

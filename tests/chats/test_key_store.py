@@ -738,7 +738,7 @@ def test_health_reports_keys_that_are_not_destroyed(person: User) -> None:
     assert get_check("keys").run().level == "fine"
     KeyDestruction.objects.update(due_at=F("due_at") - timedelta(minutes=11))
     line = get_check("keys").run()
-    assert (line.level, "1 keys of deleted chats are not destroyed yet" in line.text) == ("warning", True)
+    assert (line.level, "1 key of deleted chats not destroyed yet" in line.text) == ("warning", True)
 
 
 def test_a_file_that_was_swapped_does_not_open_another_chat(person: User, directory: Path) -> None:

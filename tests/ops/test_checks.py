@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -28,14 +30,14 @@ from chats import data_keys, keys
 from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from insights import catalogue
-from insights.models import ChatReading, Insight, InsightType, UnlockPause
+from insights.models import ChatReading, Insight, InsightAttempt, InsightType, UnlockPause
 from ops import backups, checks, metrics
 from ops.causes import find_causes
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.ledger import full_audit
 from ops.models import Heartbeat, LedgerAudit
 from ops.monitoring_models import RequestCount, Sample
-from relivchats import clock, embedded, installation
+from relivchats import clock, embedded, installation, roles
 from relivchats.crypto import Keyring
 from relivchats.key_store import StoreUnavailable
 from relivchats.request_counts import BOUNDS_MS, BUCKETS
@@ -299,7 +301,7 @@ def test_six_failed_insights_of_one_person_are_no_outage_and_their_cause_is_name
         rows.failed_job(owner=owner, code="quota_exhausted")
     line = work.insights()
     assert line.level is Level.WARNING
-    assert "6 failed in 10 minutes, of 3 jobs and 1 users" in line.text
+    assert "6 failed in 10 minutes, of 3 jobs and 1 user," in line.text
     assert line.text.endswith("quota_exhausted")
 
 
@@ -439,6 +441,32 @@ def test_memory_that_grows_for_less_than_three_quarters_of_an_hour_is_not_judged
 def test_insights_that_wait_after_an_error_are_counted_by_its_code() -> None:
     _waiting_after_an_error()
     assert "2 quota_exhausted; the oldest for 3 min" in work.deferred().text
+
+
+def test_the_wait_after_an_error_begins_with_the_first_failed_attempt_and_not_with_the_insight() -> None:
+    _waiting_after_an_error()
+    insight = Insight.objects.first()
+    assert insight is not None
+    Insight.objects.exclude(pk=insight.pk).delete()
+    for number, seconds in ((1, 45), (2, 5)):
+        age = timedelta(seconds=seconds)
+        InsightAttempt.objects.create(
+            insight=insight, number=number, outcome="retry", milliseconds=1, created_at=Now() - age
+        )
+    assert "1 insight waiting after an error: 1 quota_exhausted; the oldest for 45 s" in work.deferred().text
+
+
+def test_insights_of_a_lost_worker_wait_since_it_was_noticed_and_lead_to_the_workers() -> None:
+    job = rows.job()
+    old = Now() - timedelta(minutes=30)
+    lost = job.insights.all()
+    lost.update(error_code="worker_lost", created_at=old, next_attempt_at=Now() - timedelta(seconds=9))
+    assert work.deferred().level is Level.FINE
+    assert "the oldest for 9 s" in work.deferred().text
+    lost.update(next_attempt_at=Now() - timedelta(minutes=3))
+    assert (work.deferred().level, work.deferred().remedy) == (Level.WARNING, "manage.py workers")
+    Insight.objects.filter(pk=lost.values("pk")[:1]).update(error_code="quota_exhausted")
+    assert work.deferred().remedy == "manage.py engine --check"
 
 
 def test_insights_whose_chat_waits_to_be_read_after_an_error_are_counted_by_its_code() -> None:
@@ -582,3 +610,26 @@ def test_the_remedy_of_a_missing_key_store_is_that_of_the_installation(
     monkeypatch.setattr(data_keys, "open_store", fail)
     line = database.keys()
     assert (line.level, words.format(tmp_path / "moved") in line.remedy) == (Level.CRITICAL, True)
+
+
+def _web_server(*, runs_for: timedelta) -> int:
+    """Add the heartbeat of a web process of this machine, and return its port, on which nothing answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    row = rows.heartbeat("web", name=f"web@{socket.gethostname()[:120]}:{os.getpid()}")
+    Heartbeat.objects.filter(pk=row.pk).update(pid=os.getpid(), port=port, started_at=Now() - runs_for)
+    return port
+
+
+@pytest.mark.parametrize(("minutes", "level"), [(0, Level.WARNING), (5, Level.CRITICAL)])
+def test_a_web_server_that_does_not_answer_is_critical_unless_it_has_just_started(minutes: int, level: Level) -> None:
+    port = _web_server(runs_for=timedelta(minutes=minutes))
+    line = processes.web()
+    assert (line.level, f"port {port}" in line.text) == (level, True)
+    assert ("starting" in line.text) is (level is Level.WARNING)
+
+
+def test_a_web_process_never_finds_that_it_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(roles.PORT_VARIABLE, str(_web_server(runs_for=timedelta(minutes=5))))
+    assert processes.web().level is Level.FINE

@@ -111,6 +111,17 @@ def test_jobs_lists_the_progress_of_each_job_and_what_it_waits_for() -> None:
     assert [row["job"] for row in stuck["rows"]] == [str(overdue.pk)]
 
 
+def test_jobs_names_a_finished_job_with_an_open_insight_which_no_recovery_corrects() -> None:
+    job = rows.job()
+    GenerationJob.objects.filter(pk=job.pk).update(status="completed", finished_at=Now())
+    for options in ((), ("--stuck",)):
+        status, answer = as_json("jobs", *options)
+        line = next(line for line in answer["lines"] if line["name"] == "contradiction")
+        assert (status, line["data"]["jobs"]) == (1, [str(job.pk)])
+        assert line["text"].startswith("1 finished job with an open insight")
+        assert "invariant 6" in line["remedy"]
+
+
 def test_jobs_recover_closes_overdue_jobs_and_releases_their_coins() -> None:
     job = rows.overdue_job()
     as_json("jobs", "--stuck")

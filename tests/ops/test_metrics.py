@@ -68,7 +68,7 @@ def test_a_file_that_is_no_export_is_no_failed_upload() -> None:
     upload("identical", number=1, age=timedelta(hours=30))
     metric = values()["upload success"]
     assert (metric.value, metric.before, metric.number, metric.level) == (90, 100, 20, Level.WARNING)
-    assert metric.detail == "30 files were no export"
+    assert metric.detail == "30 files refused as no export"
     assert [value for value in metric.series if value is not None] == [90]
 
 
@@ -92,6 +92,8 @@ def test_insights_that_failed_miss_the_target_once_there_are_enough() -> None:
     assert (time.value, time.before, time.number, time.level) == (100, 10, 8, Level.FINE)
     assert time.detail == "p95 100.0 s"
     assert (refunds.value, refunds.before) == (20, 0)
+    assert "target < 5 %, too few to judge" in refunds.text
+    assert "too few" not in success.text
     Insight.objects.filter(status="failed").delete()
     assert values()["insight success"].value == 100
 

@@ -35,10 +35,10 @@ def test_while_insights_are_paused_none_is_dispatched_and_the_reason_is_recorded
     rows.job(vector_status="pending")
     status, answer = as_json("queue", "--pause", "insights", "--reason", "the provider is down")
     assert (status, answer["lines"][0]["level"]) == (0, "warning")
-    assert "by command, and 0 wait" in answer["lines"][0]["text"]
+    assert "by command: 0 insights waiting" in answer["lines"][0]["text"]
     Chat.objects.update(vector_status="completed", indexed_at=Now(), index_engine=get_engine().name)
     assert dispatch.dispatch() == 0
-    assert "and 4 wait" in as_json("queue")[1]["lines"][0]["text"]
+    assert ": 4 insights waiting" in as_json("queue")[1]["lines"][0]["text"]
     assert not Insight.objects.exclude(dispatched_at=None).exists()
     with pytest.raises(CommandError, match="paused already"):
         call("queue", "--pause", "insights", "--reason", "again")

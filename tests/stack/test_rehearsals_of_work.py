@@ -31,7 +31,7 @@ def test_a_used_up_quota_is_named_with_its_end_and_a_check_continues_what_waits(
     installed.model.refusal = quota_error(quota_id, retry_delay="600s")
     job = installed.unlock_chat()
     line = installed.report("engine", level, f"is not called: {code}, for another 9 min")
-    assert "1 insights wait" in line["text"]
+    assert "1 insight waiting" in line["text"]
     _, document = installed.look()
     assert {each["cause"] for each in document["lines"]} <= {"", "engine"}
     # While the quota is used up, the remedy says so.
@@ -52,7 +52,7 @@ def test_all_failed_insights_of_a_person_keep_their_cause_and_are_retried(instal
     installed.wait_for("jobs", "warning", "1 stuck", cause="engine")
     installed.manage("jobs", "--recover", "--reason", "rehearsal")
     installed.expect_job(job, "failed")
-    words = "of 1 jobs and 1 users, and none succeeded: quota_exhausted"
+    words = "of 1 job and 1 user, and none succeeded: quota_exhausted"
     installed.report("insights", "warning", words, cause="engine")
     installed.model.refusal = None
     installed.follow(check)
