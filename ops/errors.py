@@ -19,14 +19,14 @@ from django.db.models.functions import Now
 from chats.models import Chat
 from insights.models import GenerationJob, Insight
 from ops.monitoring_models import ErrorEvent
-from relivchats import clock, error_events
+from relivchats import clock, error_events, installation
 from relivchats.accounts.models import User
 from relivchats.errors import NotFound
-from relivchats.staff.reports import Report, Table
+from relivchats.staff.reports import Level, Line, Report, Table
 
 GROUP_COLUMNS = ("times", "level", "first", "last", "event", "where", "code", "request")
 EVENT_COLUMNS = ("at", "level", "role", "event", "where", "code", "user", "job", "insight", "chat", "request")
-_SEARCHED = ("event", "error", "code", "location", "logger", "route", "level", "role")
+_SEARCHED = ("event", "error", "code", "location", "logger", "route", "level", "role", "request_id")
 MAX_FOLLOWED = 1000
 #: What a person can correct, such as a file that is no export, is no warning.
 REFUSAL_LEVEL = "INFO"
@@ -107,6 +107,15 @@ def events_report(rows: QuerySet[ErrorEvent], *, limit: int) -> Report:
     """Return the latest events as a table, the newest first."""
     cells = tuple(event_cells(event) for event in rows.order_by("-at", "-pk")[:limit])
     return Report("Warnings and errors", table=Table(EVENT_COLUMNS, cells))
+
+
+def request_report(request_id: str, *, limit: int) -> Report:
+    """Return all events of a request, refusals too; if it has none, the command that shows its line in the log."""
+    rows = ErrorEvent.objects.filter(request_id=request_id).order_by("-at", "-pk")[:limit]
+    cells = tuple(event_cells(event) for event in rows)
+    text = "no event has this id: a request that was answered or refused is only in the log of web"
+    lines = () if cells else (Line("request", Level.FINE, text, installation.log_of_request(request_id)),)
+    return Report(f"Request {request_id}", lines, Table(EVENT_COLUMNS, cells))
 
 
 def event_cells(event: ErrorEvent) -> tuple[Any, ...]:

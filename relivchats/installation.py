@@ -165,6 +165,18 @@ def is_command(remedy: str) -> bool:
     return _COMMAND.match(remedy) is not None
 
 
+def log_of_request(request_id: str) -> str:
+    """Return the command that shows the lines of a request in the log of web. Raise ValueError for what is no id."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", request_id):
+        raise ValueError("a request id has only letters, digits, dots, underscores and hyphens")
+    match kind():
+        case Kind.COMPOSE:
+            return f"docker-compose logs {SERVICES['web']} | grep -F -e {request_id}"
+        case Kind.DEV:
+            return f"manage.py logs web --grep={request_id}"
+    return f"search the log of {SERVICES['web']} for {request_id}"
+
+
 def as_typed(remedy: str) -> str:
     """Return the remedy with `manage.py` and `./dev` as they are typed here, so that the line can be pasted."""
     directory = embedded.data_directory()

@@ -43,6 +43,11 @@ _SECRETS = re.compile(
 )
 
 
+def is_request_id(text: str) -> bool:
+    """Return whether a text can be the id of a request: 8 to 64 letters, digits, dots, underscores or hyphens."""
+    return _SAFE_REQUEST_ID.match(text) is not None
+
+
 @contextmanager
 def bound(**ids: object) -> Iterator[None]:
     """Add these ids to every line of the block, and those of `bind` within it."""
@@ -145,7 +150,7 @@ class RequestMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Return the response with its X-Request-ID."""
         given = request.headers.get("X-Request-ID", "")
-        current = given if _SAFE_REQUEST_ID.match(given) else uuid.uuid4().hex
+        current = given if is_request_id(given) else uuid.uuid4().hex
         token = request_id.set(current)
         started = time.perf_counter()
         try:

@@ -24,7 +24,9 @@ from ops import timelines
 from ops.console import attention, charts, live, overview, search
 from ops.console.sections import WINDOWS, chosen_window, window_title
 from ops.timeline_sources import MAX_ENTRIES
+from relivchats import installation
 from relivchats.accounts.models import AccessToken, User
+from relivchats.logs import is_request_id
 from relivchats.staff.admin import STATUS_COLOURS
 from relivchats.staff.markup import full_id, link, status_label
 from relivchats.terminal import plural
@@ -37,9 +39,11 @@ def fragment(request: HttpRequest) -> HttpResponse:
 
 def find(request: HttpRequest) -> HttpResponse:
     """Return the rows with an id, or the person with an e-mail address."""
-    term = request.GET.get("q", "")
+    term = request.GET.get("q", "").strip()
     found = search.find(request, term)
-    return _page(request, "search", "Search", term=term[:200], matches=found)
+    # The id that an error shows. A request that was refused has no event.
+    log = installation.as_typed(installation.log_of_request(term)) if is_request_id(term) and found == [] else ""
+    return _page(request, "search", "Search", term=term[:200], matches=found, log=log)
 
 
 def person(request: HttpRequest, pk: UUID) -> HttpResponse:

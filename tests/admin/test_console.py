@@ -15,7 +15,7 @@ from django.db.models import BooleanField, Func, Model
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
-from django.utils.html import strip_tags
+from django.utils.html import escape, strip_tags
 
 from billing.models import PaymentOrder, Wallet, WebhookEvent
 from chats.models import Chat
@@ -24,6 +24,7 @@ from ops import timelines
 from ops.console import attention, charts, errors, overview, search
 from ops.console.cached import Cached
 from ops.monitoring_models import ErrorEvent
+from relivchats import installation
 from relivchats.accounts.models import AccessToken, User
 from relivchats.staff.bounded import within
 from relivchats.staff.models import AuditEntry
@@ -108,6 +109,14 @@ def test_search_finds_a_row_by_its_id_its_first_characters_and_a_person_by_e_mai
     assert str(PaymentOrder.objects.all()[0].pk) in [match.pk for match in found]
     for term in ("", "nobody@example.org", "\0", "x" * 500, "zzzzzzzz", "' OR 1=1"):
         assert desk.get(reverse("console:find"), {"q": term}).context["matches"] == [], term
+
+
+def test_the_search_for_the_id_of_a_refused_request_shows_the_command_that_finds_its_line(desk: Client) -> None:
+    shown = desk.get(reverse("console:find"), {"q": " 0f6c1c9e6d0a4c628f3e2b8f5a7d9e10 "})
+    command = installation.as_typed(installation.log_of_request("0f6c1c9e6d0a4c628f3e2b8f5a7d9e10"))
+    assert escape(command) in shown.content.decode()
+    for term in ("nobody@example.org", "short", "a $(command)"):
+        assert "only in the log" not in desk.get(reverse("console:find"), {"q": term}).content.decode(), term
 
 
 def test_a_search_that_takes_too_long_says_so(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:

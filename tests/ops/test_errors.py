@@ -115,6 +115,48 @@ def test_events_of_one_cause_are_one_group_with_counts_and_a_request(queue: Even
 
 
 @pytest.mark.django_db
+def test_the_events_of_a_request_are_found_by_its_id_whenever_it_was_and_refusals_too(queue: EventQueue) -> None:
+    for number in (1, 2):
+        token = logs.request_id.set(f"request-{number}")
+        logging.getLogger("insights.settlement").error("failed")
+        logs.request_id.reset(token)
+    written(queue)
+    ErrorEvent.objects.update(at=Now() - 30 * 24 * HOUR)
+    ErrorEvent.objects.filter(request_id="request-2").update(level="INFO")
+    for wanted in ("request-1", "request-2"):
+        assert [row["request"] for row in report("--request", wanted)] == [wanted]
+    assert [row["request"] for row in report("--grep", "request-1", "--since", "40d", "--list")] == ["request-1"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("environment", "command"),
+    [
+        ({}, "./dev manage logs web --grep=request-9"),
+        ({"RELIVCHATS_INSTALLATION": "compose"}, "docker-compose logs relivchats-api | grep -F -e request-9"),
+        ({"DATABASE_URL": "postgres://elsewhere/x"}, "search the log of relivchats-api for request-9"),
+    ],
+    ids=["dev", "compose", "other"],
+)
+def test_for_a_request_without_events_the_command_that_shows_its_line_in_the_log_is_printed(
+    environment: dict[str, str], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    out = io.StringIO()
+    call_command("errors", "--request", "request-9", stdout=out)
+    assert "only in the log of web" in out.getvalue()
+    assert out.getvalue().rstrip().endswith(command)
+
+
+@pytest.mark.parametrize("malformed", ["short", "a; rm -rf x", "x" * 65])
+def test_what_is_no_request_id_is_refused(malformed: str) -> None:
+    with pytest.raises(CommandError, match="is no request id"):
+        report("--request", malformed)
+
+
+@pytest.mark.django_db
 def test_the_events_of_a_person_include_those_of_their_insights_and_chats(queue: EventQueue) -> None:
     mine, other = rows.abandoned_insight(), rows.abandoned_insight()
     assert mine.job.user is not None

@@ -120,6 +120,7 @@ class Values:
             "NAME": "beat@host:41",
             "ENTRY": "canary",
             "SOURCE": shlex.quote(SOURCE),
+            "REQUEST": "request-17",
         }
 
     def fill(self, command: str) -> list[str]:
@@ -154,7 +155,7 @@ def values(tmp_path: Path, broker: BrokerHandle, settings: Any) -> Values:
 
 @pytest.mark.parametrize("command", MANAGE)
 def test_a_command_of_the_runbook_is_accepted(command: str) -> None:
-    name, *words = shlex.split(re.sub(r"\bPID\b", "1", command))
+    name, *words = shlex.split(re.sub(r"\bPID\b", "1", command).replace("REQUEST", "request-17"))
     if name in ("help", "changepassword", "showmigrations"):
         return
     filled = [re.sub(r"^(CHAT|ORDER)$", "3f9a6dbe-8b7f-4f7e-9f1b-0c8f5c1f6d11", word) for word in words]

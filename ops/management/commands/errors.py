@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from argparse import ArgumentTypeError
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from ops import errors
 from relivchats.errors import DomainError
+from relivchats.logs import is_request_id
 from relivchats.staff.commands import OpsCommand, duration, number
 from relivchats.staff.reports import Report, Table
 
@@ -40,20 +42,37 @@ class Command(OpsCommand):
             action="store_true",
             help="also refused uploads, such as files that are no export, unlocks and logins",
         )
+        parser.add_argument(
+            "--request", type=_request_id, metavar="ID", help="list all events of this request, whenever it was"
+        )
         parser.add_argument("--list", action="store_true", help="list each one instead of groups")
         parser.add_argument("--limit", type=number(), default=50, help="lines at most (default 50)")
         parser.add_argument("--follow", action="store_true", help="then print new ones until Ctrl-C")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the report, or new events as they are written."""
+        if options["follow"] and options["request"]:
+            raise CommandError("--request lists the events of a request that has ended; --follow prints new ones.")
         if not options.pop("follow"):
             super().handle(*args, **options)
             return
         with suppress(KeyboardInterrupt):
             self._follow(**options)
 
-    def report(self, *, since: timedelta, user: str, grep: str, refusals: bool, limit: int, **options: Any) -> Report:
-        """Return the groups, or with `--list` the events."""
+    def report(
+        self,
+        *,
+        since: timedelta,
+        user: str,
+        grep: str,
+        refusals: bool,
+        request: str | None,
+        limit: int,
+        **options: Any,
+    ) -> Report:
+        """Return the groups, or with `--list` or `--request` the events."""
+        if request:
+            return errors.request_report(request, limit=limit)
         rows = errors.select(since=since, user=user, grep=grep, refusals=refusals)
         return errors.events_report(rows, limit=limit) if options["list"] else errors.groups_report(rows, limit=limit)
 
@@ -84,3 +103,9 @@ class Command(OpsCommand):
         else:
             self.stdout.write("  ".join(str(value) for value in cells if value))
         self.stdout.flush()
+
+
+def _request_id(text: str) -> str:
+    if not is_request_id(text):
+        raise ArgumentTypeError(f"{text} is no request id: 8 to 64 letters, digits, dots, underscores or hyphens")
+    return text
