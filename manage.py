@@ -109,6 +109,13 @@ def run() -> None:
                 name_other_data(failed=bool(status))
     except ProcessError as error:
         sys.exit(embedded.describe(error))
+    except OSError as error:
+        # A path of the command line, such as that of a file to write. Commands of libraries do not handle it.
+        words = {word.rpartition("=")[2] for word in sys.argv[1:]}
+        if error.filename is None or os.fspath(error.filename) not in words:
+            raise
+        print(f"{error.filename} cannot be used: {error.strerror}.", file=sys.stderr)
+        sys.exit(os.EX_USAGE)
     except OperationalError as error:
         # A frozen server accepts the connection and does not answer.
         if not str(error).startswith(("connection failed", "connection timeout")):

@@ -43,6 +43,8 @@ from relivchats.terminal import plural
 
 #: The prefix of scratch databases, so that one that is left by a killed check is recognised.
 SCRATCH = "relivchats_check_"
+#: What each dump of `pg_dump --format=custom` starts with.
+MAGIC = b"PGDMP"
 #: The actions of the audit entries of a backup.
 DUMPED, COPIED = "backup", "back up keys"
 _COUNTED = (User, Wallet, CreditTransaction, Chat, Insight)
@@ -65,7 +67,7 @@ def backup(directory: Path, *, keys: Path | None, context: ActionContext) -> Rep
         raise Conflict(
             "Keep the keys apart from the dump: somebody who has both can open the chats. Name another directory."
         )
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directory(directory)
     path = directory / f"relivchats-{clock.now():%Y-%m-%d-%H%M%S}.dump"
     draft = path.with_suffix(".part")
     try:
@@ -85,6 +87,18 @@ def backup(directory: Path, *, keys: Path | None, context: ActionContext) -> Rep
     return Report("Backup", tuple(lines), data={"path": str(path), "bytes": path.stat().st_size})
 
 
+def _make_directory(path: Path) -> None:
+    """Create a directory unless it exists. Raise Conflict if that is not possible, or if it cannot be written to."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise Conflict(f"{path} is no directory. Name another one.") from None
+    except OSError as error:
+        raise Conflict(f"{path} cannot be created: {error.strerror}.") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise Conflict(f"{path} cannot be written to by this user.")
+
+
 def copy_keys(store: KeyStore, target: Path) -> Line:
     """Make a directory the copy of a key store. Files of deleted chats are removed, as in the store.
 
@@ -92,7 +106,7 @@ def copy_keys(store: KeyStore, target: Path) -> Line:
     """
     if store.directory.resolve() in (target.resolve(), *target.resolve().parents):
         raise Conflict(f"{target} is inside the key store. Name another directory.")
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_directory(target)
     identity = target / IDENTITY_FILE
     if any(target.iterdir()) and not (identity.exists() and identity.read_text().strip() == store.identity()):
         raise Conflict(f"{target} is neither empty nor a copy of this key store, so nothing was written to it.")
@@ -196,10 +210,17 @@ def remedy() -> str:
 def check(path: Path) -> Report:
     """Restore a dump into a scratch database, audit its ledger, and drop it. The service does not notice.
 
-    Raise NotFound without the file, or BackupFailed.
+    Raise NotFound without the file, Conflict if it is no dump, or BackupFailed.
     """
     if not path.is_file():
         raise NotFound(f"There is no file {path}.")
+    try:
+        with path.open("rb") as file:
+            is_dump = file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise Conflict(f"{path} cannot be read: {error.strerror}.") from None
+    if not is_dump:
+        raise Conflict(f"{path} is no dump of manage.py backup.")
     with _scratch_database() as name:
         _run(
             "pg_restore",
@@ -320,4 +341,5 @@ def _run(program_name: str, *arguments: str, name: str = "") -> None:
     if done.returncode:
         # Its first line: others may quote rows.
         reason = next(iter(done.stderr.strip().splitlines()), f"status {done.returncode}")[:200]
-        raise BackupFailed(f"{program_name}: {reason}")
+        # Postgres starts it with the name of the program.
+        raise BackupFailed(f"{program_name}: {reason.removeprefix(f'{program_name}: ')}")

@@ -17,6 +17,7 @@ from ops import backups
 from ops.checks import upkeep
 from relivchats.crypto import keyring, new_data_key
 from relivchats.key_store import KeyStore
+from relivchats.staff.commands import EXIT_REFUSED
 from relivchats.staff.models import AuditEntry
 from tests.ops import rows
 from tests.ops.test_commands import as_json, call
@@ -104,3 +105,38 @@ def test_keys_are_copied_to_a_place_of_their_own_only(store: KeyStore, tmp_path:
         with pytest.raises(CommandError, match="apart"):
             call("backup", str(dumps), "--keys", str(inside))
     assert not dumps.exists()
+
+
+@pytest.mark.parametrize("keys", [False, True], ids=["dump", "keys"])
+def test_a_place_that_cannot_be_written_to_is_refused_in_a_sentence(
+    tmp_path: Path, store: KeyStore, keys: bool
+) -> None:
+    add_key(store)
+    (tmp_path / "file").write_text("")
+    for place, sentence in (
+        ("/proc/nope", r"^/proc/nope cannot be created: No such file or directory\.$"),
+        (str(tmp_path / "file"), "is no directory"),
+        (str(tmp_path / "file" / "below"), "cannot be created: Not a directory"),
+    ):
+        words = (str(tmp_path / "dumps"), "--keys", place) if keys else (place,)
+        with pytest.raises(CommandError, match=sentence) as refusal:
+            call("backup", *words)
+        assert refusal.value.returncode == EXIT_REFUSED
+    assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"root:x:0:0", b"PGDM"], ids=["empty", "text", "short"])
+def test_a_file_that_is_no_dump_is_refused_before_a_database_is_created(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "passwd"
+    path.write_bytes(content)
+    with pytest.raises(CommandError, match=r"passwd is no dump of manage\.py backup\.$"):
+        call("restore", "--check", str(path))
+
+
+def test_an_error_of_pg_restore_names_the_program_once(tmp_path: Path) -> None:
+    path = tmp_path / "broken.dump"
+    path.write_bytes(backups.MAGIC + b"\x01" * 100)
+    with pytest.raises(CommandError, match=r"^pg_restore: (?!pg_restore)") as failed:
+        call("restore", "--check", str(path))
+    assert failed.value.returncode == 2
+    assert scratch_databases() == []

@@ -119,3 +119,17 @@ def test_a_server_that_accepts_connections_and_does_not_answer_is_named_in_a_sen
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Postgres cannot be reached: ")
     assert "manage.py health names the cause" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("spectacular", "--file", "/proc/nope/openapi.json"), ("spectacular", "--file=/proc/nope/openapi.json")],
+    ids=["apart", "joined"],
+)
+def test_a_path_that_cannot_be_used_is_one_sentence_for_commands_of_libraries_too(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, timeout=120, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == os.EX_USAGE
+    assert done.stderr.splitlines()[-1] == "/proc/nope/openapi.json cannot be used: No such file or directory."
+    assert "Traceback" not in done.stderr
