@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 from django import forms
-from unfold.widgets import UnfoldAdminIntegerFieldWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminIntegerFieldWidget
 
+from billing.payments import money
 from relivchats.staff.actions import ReasonForm
 
 
@@ -21,12 +24,22 @@ class AdjustForm(ReasonForm):
 
 
 class RefundForm(ReasonForm):
-    """The amount and reason of a refund."""
+    """The amount and reason of a refund, in the currency of the order. `amount` becomes minor units: 14.99 is 1499."""
 
-    amount = forms.IntegerField(
-        min_value=1,
-        widget=UnfoldAdminIntegerFieldWidget,
-        help_text="In minor units: 39900 is ₹399, 499 is $4.99. The coins that this amount bought are taken back.",
+    amount = forms.DecimalField(
+        min_value=Decimal("0.01"),
+        max_digits=12,
+        decimal_places=2,
+        widget=UnfoldAdminDecimalFieldWidget,
+        help_text="The coins that this amount bought are taken back.",
     )
-    #: The refundable amount when the form was shown. A form that is sent twice finds less and is refused.
+    #: In minor units, when the form was shown. A form that is sent twice finds less and is refused.
     expected_refundable = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["amount"].label = f"Amount in {currency}"
+
+    def clean_amount(self) -> int:
+        """Return the amount in minor units."""
+        return int(self.cleaned_data["amount"] * money.MINOR_UNITS)

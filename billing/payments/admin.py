@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -222,8 +223,8 @@ class PaymentOrderAdmin(MoneyAdmin):
             self.message_user(request, f"Nothing of this order can be refunded. {reason}", messages.WARNING)
             return redirect(reverse("admin:billing_paymentorder_change", args=[order.pk]))
         # The form returns the amount that staff saw. If another refund changed it meanwhile, nothing is refunded.
-        initial = {"amount": refundable, "expected_refundable": refundable}
-        form = RefundForm(request.POST or None, initial=initial)
+        initial = {"amount": Decimal(refundable) / money.MINOR_UNITS, "expected_refundable": refundable}
+        form = RefundForm(request.POST or None, initial=initial, currency=order.currency)
         if request.method == "POST" and form.is_valid():
             reason = form.cleaned_data["reason"]
             batch = operations.refund_orders(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-#: Symbols of the currencies that packages can be priced in. Each has 100 minor units.
+#: Symbols of the currencies that packages can be priced in.
 CURRENCIES = {"INR": "₹", "USD": "$"}
+#: Of one unit of each of these currencies.
+MINOR_UNITS = 100
 
 
 def currency_choices() -> list[tuple[str, str]]:
@@ -16,7 +18,7 @@ def format_amount(amount: int, currency: str, *, in_column: bool = False) -> str
 
     In a column, amounts are compared digit by digit, so each has its minor units: `₹1,499.00`.
     """
-    whole, minor = divmod(abs(amount), 100)
+    whole, minor = divmod(abs(amount), MINOR_UNITS)
     digits = f"{whole:,}.{minor:02}" if minor or in_column else f"{whole:,}"
     minus, symbol = "−" if amount < 0 else "", CURRENCIES.get(currency)
     return f"{minus}{symbol}{digits}" if symbol else f"{minus}{digits} {currency}"

@@ -120,7 +120,7 @@ def test_contradictory_options_are_rejected_and_nothing_is_refunded(stripe_shop:
     assert refusal.value.returncode == EXIT_REFUSED
     for amount in ("0", "-5"):
         _, printed = call("payments", "--refund", order, f"--amount={amount}", "--reason", "x")
-        assert "Choose an amount from 1 to 499" in printed
+        assert "$4.99 of this order can be refunded (1 to 499 in minor units)." in printed
     assert not PaymentRefund.objects.exists()
 
 
@@ -299,19 +299,25 @@ def test_a_failing_order_of_a_wallet_does_not_stop_others_and_each_has_an_audit_
 
 def refund(desk: Client, order: PaymentOrder, **form: str) -> Any:
     address = f"/admin/billing/paymentorder/{order.pk}/refund/"
-    return desk.post(address, {"amount": "499", "expected_refundable": "499", "reason": "a claim", **form}, follow=True)
+    return desk.post(
+        address, {"amount": "4.99", "expected_refundable": "499", "reason": "a claim", **form}, follow=True
+    )
 
 
 def test_a_refund_form_sent_twice_refunds_once(desk: Client, staff: User, stripe_shop: Shop) -> None:
     order = stripe_shop.place_paid_order()
     shown = desk.get(f"/admin/billing/paymentorder/{order.pk}/refund/").content.decode()
     assert "$4.99 of this order" in shown
-    assert not refund(desk, order, reason=" ").redirect_chain
-    refund(desk, order, amount="100")
-    refund(desk, order, amount="100")
+    assert "Amount in USD" in shown
+    assert 'value="4.99"' in shown
+    for refused in ({"reason": " "}, {"amount": "4.999"}, {"amount": "0"}):
+        assert not refund(desk, order, **refused).redirect_chain
+    assert "can be refunded" in refund(desk, order, amount="499").content.decode()
+    refund(desk, order, amount="1")
+    refund(desk, order, amount="1")
     made = PaymentRefund.objects.get()
     assert (made.amount, made.actor, made.reason) == (100, f"user {staff.pk}", "a claim")
-    assert "can be refunded" in refund(desk, order, amount="400", expected_refundable="399").content.decode()
+    assert "can be refunded" in refund(desk, order, amount="4", expected_refundable="399").content.decode()
     assert "a claim" in LogEntry.objects.filter(object_id=str(order.pk))[0].change_message
     order.refresh_from_db()
     assert order.refunded_amount == 100
