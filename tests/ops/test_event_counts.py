@@ -44,4 +44,4 @@ def test_errors_are_counted_and_warnings_are_not() -> None:
 def test_the_overview_shows_an_unlock_without_a_sample() -> None:
     rows.job()
     _, charts, _ = overview._measure("24h")
-    assert {chart.title: chart.latest for chart in charts}["Unlocks"] == "1 per hour"
+    assert {chart.title: chart.latest for chart in charts}["Unlocks per hour"] == "last 60 min: 1"
