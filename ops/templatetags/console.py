@@ -16,8 +16,8 @@ register = template.Library()
 
 
 @register.filter
-def remedy(text: str) -> SafeString:
-    """Return a command with a button that copies it, or a sentence with links."""
+def remedy(text: str) -> SafeString | str:
+    """Return a command with a button that copies it, or a sentence."""
     return markup.remedy(text)
 
 

@@ -48,23 +48,16 @@ def command(text: str) -> SafeString:
     return format_html('<span class="rc-command" data-copy="{}"><span>{}</span></span>', text, text)
 
 
-def remedy(text: str) -> SafeString:
-    """Return a command with a button that copies it, or a sentence, in which addresses of the admin are links.
+def remedy(text: str) -> SafeString | str:
+    """Return a command with a button that copies it, or a sentence. It is a link if it ends with a page of the admin.
 
     What follows ` # ` in a sentence is for those who have no login.
     """
     if installation.is_command(text):
         return command(text)
-    sentence = text.partition("  # ")[0]
-    # Split by a pattern in parentheses: every second piece is an address. Each piece is escaped.
-    pieces = [
-        format_html('<a class="rc-link" href="{}">Open</a>', piece) if number % 2 else piece
-        for number, piece in enumerate(_ADMIN_ADDRESS.split(f"{sentence[:1].upper()}{sentence[1:]}"))
-    ]
-    return format_html_join("", "{}", ((piece,) for piece in pieces))
-
-
-_ADMIN_ADDRESS = re.compile(r"(/admin/[\w/?=&]+)")
+    sentence, _, address = text.partition("  # ")[0].partition(": /admin/")
+    sentence = f"{sentence[:1].upper()}{sentence[1:]}"
+    return format_html('<a class="rc-link" href="/admin/{}">{}</a>', address, sentence) if address else sentence
 
 
 def link(model: type[models.Model], pk: UUID | int | str | None, *, text: str = "") -> SafeString | str:
