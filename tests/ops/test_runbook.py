@@ -407,3 +407,17 @@ def test_each_symptom_of_the_first_table_leads_to_its_section() -> None:
     links = re.findall(r"\(#([^)]+)\)", RUNBOOK)
     assert len(links) > 20
     assert [link for link in links if link not in titles] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("password", ["", "a long enough password"], ids=["without", "with"])
+def test_a_script_creates_an_account_that_logs_in_only_with_a_password(
+    password: str, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_EMAIL", "root@example.org")
+    if password:
+        monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+    assert call("createsuperuser", "--noinput")[0] == 0
+    assert User.objects.get().has_usable_password() is bool(password)
+    logged_in = client.login(username="root@example.org", password=password)
+    assert logged_in is bool(password)
