@@ -52,6 +52,9 @@ class Composed(Operator):
                 **NO_RATE_LIMITS,
             }
         )
+        if WITH_DOCKER:
+            # The end of the rehearsals removes them.
+            assert not self.run("docker volume ls -q --filter name=relivchats_"), "somebody uses the project relivchats"
         self.run("docker-compose --profile qdrant up -d")
 
     def write_settings(self, values: Mapping[str, str]) -> None:
