@@ -288,7 +288,7 @@ def test_a_wallet_that_sql_changed_is_repaired_by_two_people(composed: Composed)
     line = composed.report("ledger", "critical", "such as “a wallet's balance is the sum of its transactions”")
     (preview,) = composed.follow(line["remedy"], statuses=(2,))
     (propose,) = composed.follow(preview, statuses=(1,))
-    (approve,) = composed.follow(propose, statuses=(1,))
+    (approve,) = composed.follow(propose)
     page = "/admin/billing/adjustment/?status__exact=pending"
     assert page in approve
     (proposal,) = composed.sql("SELECT id FROM coin_adjustments WHERE status = 'pending'")
