@@ -118,7 +118,9 @@ class Operator(ABC):
             nonlocal last
             with contextlib.suppress(OSError, http.client.HTTPException):
                 last = self.overview()
-            return re.search(rf"\b{re.escape(name.capitalize())}\b", last) is not None and words in last
+            return re.search(rf"\b{re.escape(name.capitalize())}\b", last) is not None and _spoken(words) in _spoken(
+                last
+            )
 
         eventually(is_shown, because=lambda: last)
 
@@ -249,6 +251,11 @@ class _Data(Operator):
 def look(directory: Path, **limits: str) -> tuple[int, dict[str, Any]]:
     """Return the exit status of `health --json` on this data and its document."""
     return _Data(directory, **limits).look()
+
+
+def _spoken(text: str) -> str:
+    """Return a text in small letters without punctuation: the overview shows one as a heading and a sentence."""
+    return " ".join(re.sub(r"[,;:.](?=\s|$)", "", text).lower().split())
 
 
 def line_of(document: dict[str, Any], name: str) -> dict[str, Any]:
