@@ -289,9 +289,9 @@ def test_a_wallet_that_sql_changed_is_repaired_by_two_people(composed: Composed)
     (preview,) = composed.follow(line["remedy"], statuses=(2,))
     (propose,) = composed.follow(preview, statuses=(1,))
     (approve,) = composed.follow(propose)
-    page = "/admin/billing/adjustment/?status__exact=pending"
-    assert page in approve
     (proposal,) = composed.sql("SELECT id FROM coin_adjustments WHERE status = 'pending'")
+    assert f"/admin/billing/adjustment/{proposal}/change/" in approve
+    page = "/admin/billing/adjustment/?status__exact=pending"
     composed.submit(page, {"action": "approve", "_selected_action": proposal, "reason": "checked"})
     composed.expect_fine()
     assert composed.customer.balance()["balance"] == before
