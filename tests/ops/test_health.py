@@ -229,6 +229,16 @@ def test_states_are_recorded_only_if_the_database_answered(monkeypatch: pytest.M
     assert not CheckState.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_only_beat_records_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [Line("database", Level.FINE, "answers"), Line("keys", Level.CRITICAL, "another key")]
+    monkeypatch.setattr(checks, "ALL", [Check(line.name, lambda line=line: line) for line in lines])  # type: ignore[misc]
+    health.report()
+    assert not CheckState.objects.exists()
+    health.report(is_recorded=True)
+    assert CheckState.objects.filter(name="keys", level="critical").exists()
+
+
 def test_while_nothing_runs_health_says_so_and_asks_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "is_nothing_running", lambda: True)
     report = health.report()
@@ -264,6 +274,28 @@ def test_a_report_is_used_until_it_is_too_old_or_the_cache_is_cleared(monkeypatc
     assert second is not first
     monkeypatch.setattr(health, "CACHE_SECONDS", 0)
     assert health.latest() is not second
+
+
+def test_a_page_starts_a_run_of_the_checks_only_if_the_latest_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "report", lambda: Report("Health"))
+    monkeypatch.setattr(health, "CACHE_SECONDS", PATIENCE_SECONDS)
+    cache = health._ReportCache()
+
+    def get_recent() -> Report | None:
+        found = cache.get_recent(max_age_seconds=PATIENCE_SECONDS)
+        for thread in threading.enumerate():
+            if thread.name == "health for pages":
+                thread.join()
+        return found
+
+    assert get_recent() is None
+    first = get_recent()
+    assert first is cache.get()
+    runs: list[None] = []
+    monkeypatch.setattr(cache, "get", lambda: runs.append(None))
+    assert (get_recent(), runs) == (first, [])
+    monkeypatch.setattr(health, "CACHE_SECONDS", 0)
+    assert (get_recent(), runs) == (first, [None])
 
 
 @pytest.mark.django_db(transaction=True)
