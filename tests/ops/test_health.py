@@ -237,6 +237,10 @@ def test_only_beat_records_states(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not CheckState.objects.exists()
     health.report(is_recorded=True)
     assert CheckState.objects.filter(name="keys", level="critical").exists()
+    # What others find is new to the history, which they read.
+    lines[1] = Line("keys", Level.WARNING, "an old key")
+    monkeypatch.setattr(checks, "ALL", [Check(line.name, lambda line=line: line) for line in lines])  # type: ignore[misc]
+    assert next(line for line in health.report().lines if line.name == "database").since
 
 
 def test_while_nothing_runs_health_says_so_and_asks_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
