@@ -42,6 +42,9 @@ class Recorder:
             except (Error, OSError) as error:
                 extra = {"source": self._thread.name, "error": type(error).__name__}
                 logger.warning("what pages show was not recorded", extra=extra)
+            except Exception:
+                # The thread is not started again: a fault of ours must not end the history of health.
+                logger.exception("what pages show was not recorded", extra={"source": self._thread.name})
             finally:
                 connections.close_all()
 

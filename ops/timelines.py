@@ -74,8 +74,9 @@ def of_person(user: User, *, may_view: MayView) -> Timeline:
     newest = Insight.objects.filter(job__in=jobs).defer("sealed_document").order_by("-created_at")
     insights = list(newest[:MAX_ENTRIES])
     questions = ChatQuestion.objects.filter(chat__owner=user)
-    # What is older than so many jobs is not among the newest entries.
-    since = min(ERRORS_OF, vars(jobs[-1])["age"]) if len(jobs) == MAX_ENTRIES else ERRORS_OF
+    # What is older than so many jobs is not among the newest entries, if these are shown.
+    is_full = len(jobs) == MAX_ENTRIES and may_view(GenerationJob)
+    since = min(ERRORS_OF, vars(jobs[-1])["age"]) if is_full else ERRORS_OF
     events = errors.select(since=since, user=str(user.pk), refusals=True)
     own_events = errors.select(since=since, refusals=True).filter(user_id=user.pk)
     content_type = ContentType.objects.get_for_model(User)

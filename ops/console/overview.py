@@ -27,9 +27,9 @@ REFRESH_SECONDS = 15
 #: Seconds for which metrics and charts are shared. With a refresh, what happened is shown within a minute.
 _CACHE_SECONDS = 20
 _QUERY_MILLISECONDS = 1500
-#: Beat may take longer, for a month with millions of insights.
-_RECORD_MILLISECONDS = 60_000
-#: How often beat measures each window, which takes it seconds. A page says when that was.
+#: Beat may take longer, for a month with millions of insights, but not as long as a query that health reports.
+_RECORD_MILLISECONDS = 25_000
+#: The age at which beat, which looks every 15 s, measures each window again. It takes seconds. A page says when it was.
 INTERVALS = {"24h": timedelta(seconds=25), "7d": timedelta(minutes=10), "30d": timedelta(hours=1)}
 #: Beat runs the checks every 15 s.
 MAX_AGE = timedelta(seconds=30)
@@ -77,11 +77,11 @@ def _find_report() -> tuple[Report, datetime | None]:
     found before this process started is not shown: they may have found that the one before it is frozen.
     """
     uptime = timedelta(seconds=max(0.0, time.time() - psutil.Process().create_time()))
-    stored = snapshots.read(snapshots.HEALTH, max_age=min(MAX_AGE, uptime))
+    stored = snapshots.read_report(max_age=min(MAX_AGE, uptime))
     if stored is None:
         return health.latest(), health.checked_at()
     own = health.recent(max_age_seconds=REFRESH_SECONDS + 5)
-    return (own, health.checked_at()) if own else (snapshots.load_report(stored), stored.taken_at)
+    return (own, health.checked_at()) if own else stored
 
 
 def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
@@ -139,6 +139,7 @@ def record_due() -> None:
             found = within(
                 lambda window=window: (_fetch_metrics(window), _fetch_counts(window)),  # type: ignore[misc]
                 milliseconds=_RECORD_MILLISECONDS,
+                key=("metrics", window),
             )
             if found is not None:
                 measured, counts = found
@@ -166,14 +167,21 @@ def _fetch_counts(window: str) -> Counts:
 
 def _measure(window: str) -> tuple[list[MetricTile], list[charts.Chart], datetime]:
     """Return the metrics and charts that beat measured, or those of now if they are old, and when it was."""
-    stored = snapshots.read(snapshots.name_of_metrics(window), max_age=2 * INTERVALS[window])
-    if stored:
-        found, counts = [metrics.load(each) for each in stored.data["metrics"]], stored.data["counts"]
-    else:
-        found = within(lambda: _fetch_metrics(window), milliseconds=_QUERY_MILLISECONDS) or []
-        counts = within(lambda: _fetch_counts(window), milliseconds=_QUERY_MILLISECONDS) or {}
-    measured_at = stored.taken_at if stored else datetime.now(UTC)
+    found, counts, measured_at = _read_measured(window) or (
+        within(lambda: _fetch_metrics(window), milliseconds=_QUERY_MILLISECONDS) or [],
+        within(lambda: _fetch_counts(window), milliseconds=_QUERY_MILLISECONDS) or {},
+        datetime.now(UTC),
+    )
     return [_tile(metric) for metric in found], _charts(window, found, counts, measured_at=measured_at), measured_at
+
+
+def _read_measured(window: str) -> tuple[list[metrics.Metric], Counts, datetime] | None:
+    stored = snapshots.read(snapshots.name_of_metrics(window), max_age=2 * INTERVALS[window])
+    if stored is None:
+        return None
+    with snapshots.ignoring_other_shapes():
+        return [metrics.load(each) for each in stored.data["metrics"]], stored.data["counts"], stored.taken_at
+    return None
 
 
 # The three windows are few, so all of them are kept.
@@ -250,7 +258,8 @@ def _chart(
     bottom = charts.floor_of_shares(series, target=target) if is_share and target else 0
     length = WINDOWS[window]
     part = length / POINTS[window]
-    latest = f"last {format_short(part)}: {_with_unit(known[-1], unit)}" if known else "no data"
+    now = series[-1] if series else None
+    latest = f"last {format_short(part)}: {'no data' if now is None else _with_unit(now, unit)}" if known else "no data"
     svg = charts.line(
         series,
         label=f"{title}, {latest}",

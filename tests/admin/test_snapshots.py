@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from ops import health, ledger, metrics, page_recorder, snapshots
+from ops.console import overview
 from ops.monitoring_models import Snapshot
 from relivchats import installation
 from relivchats.staff.reports import Level, Line, Report
@@ -52,9 +53,9 @@ def grow_old(**age: int) -> None:
 
 def test_a_stored_report_and_stored_metrics_are_loaded_as_they_were() -> None:
     snapshots.write_report(REPORT)
-    stored = snapshots.read(snapshots.HEALTH, max_age=timedelta(minutes=1))
+    stored = snapshots.read_report(max_age=timedelta(minutes=1))
     assert stored is not None
-    assert snapshots.load_report(stored) == REPORT
+    assert stored[0] == REPORT
     measured = metrics.fetch(timedelta(hours=24))
     snapshots.write("metrics", [metric.as_json() for metric in measured])
     assert [metrics.load(each) for each in Snapshot.objects.get(name="metrics").data] == measured
@@ -116,6 +117,38 @@ def test_what_a_beat_of_another_release_computed_is_not_shown(desk: Client, own_
     snapshots.write(snapshots.WAITING, {"unknown": 1})
     Snapshot.objects.update(version="0.0.1")
     assert "seen by beat" not in desk.get("/admin/overview").content.decode()
+
+
+@pytest.mark.parametrize("lines", [[{"name": "disk", "level": "fine", "colour": "red"}], [{"level": "grave"}], None])
+def test_what_has_another_shape_is_computed_again(desk: Client, own_checks: None, lines: object) -> None:
+    """Two commits can have the same version."""
+    snapshots.write(snapshots.HEALTH, {"lines": lines, "data": {}, "headline": "seen by beat"})
+    snapshots.write(snapshots.name_of_metrics("24h"), {"metrics": [{"name": "another"}], "counts": {}})
+    answer = desk.get("/admin/overview")
+    assert "seen by web" in answer.content.decode()
+    assert len(answer.context["metrics"]) == 6
+
+
+def test_a_fault_does_not_end_the_thread_of_beat() -> None:
+    calls = []
+
+    def record() -> None:
+        calls.append(1)
+        raise RuntimeError("can't start new thread")
+
+    recorder = page_recorder.Recorder("pages: a test", record, interval_seconds=0.01)
+    recorder.start()
+    eventually(lambda: len(calls) > 1)
+    recorder.stop()
+
+
+def test_a_chart_names_the_value_of_its_last_part_and_no_older_one() -> None:
+    def latest(*series: float | None) -> str:
+        return overview._chart("x", series, unit="s", window="24h", begin=datetime.now(UTC)).latest
+
+    assert latest(4.0, 5.0) == "last 60 min: 5 s"
+    assert latest(4.0, None) == "last 60 min: no data"
+    assert latest(None, None) == latest() == "no data"
 
 
 def test_beat_measures_long_windows_less_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -420,7 +420,8 @@ def test_no_page_of_the_admin_gives_it() -> None:
                 yield path
 
     assert [path for path in paths(get_resolver().url_patterns) if "timeline" in path] == [
-        # Of the coins and the steps of an order and of a job.
+        # Of the steps of a person, an order and a job.
+        "admin/accounts/user/<path:object_id>/timeline/",
         "admin/billing/paymentorder/<path:object_id>/timeline/",
         "admin/insights/generationjob/<path:object_id>/timeline/",
         "api/chats/<uuid:chat_id>/timeline",
