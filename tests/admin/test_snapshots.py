@@ -43,7 +43,8 @@ REPORT = Report("Health", (FINDING, Line("queue", Level.FINE, "empty")), data={"
 
 @pytest.fixture
 def own_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checks of this process find nothing."""
+    """The checks of this process, which has run for an hour, find nothing."""
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: time.time() - 3600)
     monkeypatch.setattr(health, "report", lambda: Report("Health", (Line("disk", Level.FINE, "seen by web"),)))
 
 
