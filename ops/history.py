@@ -40,7 +40,11 @@ def record(lines: Sequence[Line]) -> None:
 
 
 def annotate(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines with `since`, `age`, `bad_for` and `changes`, if they were recorded with their present level."""
+    """Return the lines with `since`, `age`, `bad_for` and `changes`, if they were recorded with their present level.
+
+    A finding with a level that is not recorded has only `bad_for`: since it was last recorded as fine, or else zero.
+    While beat is dead nothing is recorded, and what was not fine before that does not follow from it.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -56,18 +60,16 @@ def annotate(lines: Sequence[Line]) -> list[Line]:
             [FLAPPING_WINDOW.total_seconds()],
         )
         states = {row[0]: row[1:] for row in cursor.fetchall()}
-    return [
-        replace(
-            line,
-            since=states[line.name][1],
-            age=states[line.name][2],
-            bad_for=states[line.name][3],
-            changes=states[line.name][4],
-        )
-        if line.name in states and states[line.name][0] == line.level
-        else line
-        for line in lines
-    ]
+    annotated = []
+    for line in lines:
+        level, since, age, bad_for, changes = states.get(line.name, (None, None, None, None, 0))
+        if level == line.level:
+            annotated.append(replace(line, since=since, age=age, bad_for=bad_for, changes=changes))
+        elif line.level is Level.FINE or line.is_unfinished:
+            annotated.append(line)
+        else:
+            annotated.append(replace(line, bad_for=bad_for or timedelta()))
+    return annotated
 
 
 def prune() -> int:

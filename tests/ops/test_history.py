@@ -9,7 +9,8 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ops import health, history, page_recorder
+from ops import checks, health, history, page_recorder
+from ops.causes import find_causes
 from ops.models import CheckState
 from relivchats.staff.reports import Level, Line
 from tests.concurrency import call_at_once
@@ -36,6 +37,34 @@ def test_a_level_that_is_not_recorded_yet_has_no_age() -> None:
     history.record([_line(Level.FINE)])
     (line,) = history.annotate([_line()])
     assert (line.since, line.describe()) == (None, "no worker is alive")
+
+
+@pytest.mark.parametrize("recorded_beat", [Level.FINE, None], ids=["fine", "never"])
+def test_what_was_not_fine_before_beat_failed_keeps_its_remedy_although_a_dead_beat_records_nothing(
+    recorded_beat: Level | None,
+) -> None:
+    history.record([Line("insights", Level.CRITICAL, "five failed"), Line("jobs", Level.FINE, "none is overdue")])
+    if recorded_beat:
+        history.record([Line("beat", recorded_beat, "alive")])
+    CheckState.objects.update(since=F("since") - timedelta(hours=2))
+    found = [
+        Line("beat", Level.CRITICAL, "no beat is alive", "start it"),
+        Line("insights", Level.CRITICAL, "five failed", "read the errors"),
+        Line("jobs", Level.WARNING, "one is overdue", "recover"),
+    ]
+    by_name = {check.name: check for check in checks.ALL}
+    beat, insights, jobs = find_causes(history.annotate(found), by_name)
+    assert (beat.remedy, insights.cause, insights.remedy) == ("start it", "", "read the errors")
+    assert (jobs.cause, jobs.remedy) == ("beat", "")
+
+
+def test_a_finding_that_gets_worse_has_not_been_fine_since_it_began() -> None:
+    history.record([_line(Level.WARNING)])
+    CheckState.objects.update(since=F("since") - timedelta(minutes=12))
+    (line,) = history.annotate([_line()])
+    assert line.bad_for
+    assert line.bad_for >= timedelta(minutes=12)
+    assert line.age is None
 
 
 def test_a_line_that_flaps_says_so() -> None:
