@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from ops.checks.registry import Check
-from relivchats.staff.reports import Level, Line
+from relivchats.staff.reports import Level, Line, worst
 
 #: The history is recorded every 15 s, and a consequence may be noticed before its cause.
 GRACE = timedelta(seconds=60)
@@ -47,23 +46,50 @@ def _is_older(line: Line, cause: Line) -> bool:
     return line.bad_for is not None and cause.bad_for is not None and line.bad_for > cause.bad_for + GRACE
 
 
-def describe_root(lines: Sequence[Line]) -> str:
-    """Return the sentence that names the cause of most lines, with its remedy, or that checks did not finish.
+def find_root(lines: Sequence[Line]) -> Line | None:
+    """Return the line to look at first, or None if all is fine.
 
-    If checks did not finish, it names the only finding of the others. Return an empty string if there is no cause.
+    That is the one of which the line itself or one that follows from it is the most severe of all, and of several the
+    one from which most lines follow. A check that did not finish is never the root: if there are only such, the line
+    says that the machine is busy.
     """
-    consequences = Counter(line.cause for line in lines if line.cause)
-    if consequences:
-        name, number = consequences.most_common(1)[0]
-        (root,) = (line for line in lines if line.name == name)
+    if unfinished := find_unfinished(lines):
+        return unfinished
+    consequences: dict[str, list[Level]] = {}
+    for line in lines:
+        consequences.setdefault(line.cause or line.name, []).append(line.level)
+    return min(
+        (line for line in lines if line.level is not Level.FINE and not line.cause),
+        key=lambda line: (
+            line.is_unfinished,
+            -worst(consequences[line.name]).severity,
+            -len(consequences[line.name]),
+            -line.level.severity,
+        ),
+        default=None,
+    )
+
+
+def describe_root(lines: Sequence[Line]) -> str:
+    """Return the sentence about `find_root` with its remedy: the cause of other lines, or that checks did not finish.
+
+    If checks did not finish, it names the only finding of the others. Return an empty string if no line follows from
+    another: then nothing tells which of the findings to look at first.
+    """
+    root = find_root(lines)
+    if root is None:
+        return ""
+    if root.is_unfinished:
+        return f"{root.text}\n→ {root.command}"
+    number = sum(line.cause == root.name for line in lines)
+    unfinished = sum(line.is_unfinished for line in lines)
+    found = sum(line.level is not Level.FINE and not line.is_unfinished for line in lines)
+    if number:
         others = "1 other line follows" if number == 1 else f"{number} other lines follow"
         return f"root cause: {root.name}: {root.text} ({others} from it)\n→ {root.command}"
-    if summary := find_unfinished(lines):
-        return f"{summary.text}\n→ {summary.command}"
-    found = [line for line in lines if line.level is not Level.FINE and not line.is_unfinished]
-    unfinished = sum(line.is_unfinished for line in lines)
-    if unfinished and len(found) == 1:
-        (root,) = found
+    if any(line.cause for line in lines):
+        return f"most severe: {root.name}: {root.text} (nothing follows from it)\n→ {root.command}"
+    if unfinished and found == 1:
         return f"root cause: {root.name}: {root.text} ({_count_checks(unfinished)} did not finish)\n→ {root.command}"
     return ""
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from ops import event_counts, health, metrics, samples, snapshots
-from ops.causes import find_unfinished
+from ops.causes import find_root
 from ops.console import attention, charts
 from ops.console.cached import Cached
 from ops.console.sections import WINDOWS, chosen_window, window_title
@@ -86,11 +86,11 @@ def _find_report() -> tuple[Report, datetime | None]:
 
 def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
     """Return what the template of the overview shows of a report of `health`."""
-    root = find_root(report)
+    root = find_root(report.lines)
     failing = [line for line in report.lines if line.level is not Level.FINE]
     # The banner shows the root.
     listed = fold([line for line in failing if line is not root])
-    order = sorted(listed, key=lambda line: (bool(line.cause), line.is_unfinished, _SEVERITY[line.level]))
+    order = sorted(listed, key=lambda line: (bool(line.cause), line.is_unfinished, -line.level.severity))
     # The headline is read in a second: what goes on is below it.
     headline, *details = _DETAILS.split(root.text, maxsplit=1) if root else ("",)
     return {
@@ -109,23 +109,6 @@ def findings(report: Report, *, checked_at: datetime | None) -> dict[str, Any]:
 
 #: Where the details of a finding begin.
 _DETAILS = re.compile(r"; |, (?=such as )")
-_SEVERITY = {Level.CRITICAL: 0, Level.WARNING: 1, Level.UNKNOWN: 2, Level.FINE: 3}
-
-
-def find_root(report: Report) -> Line | None:
-    """Return the line from which most others follow, or else the most severe one; None if all is fine.
-
-    A check that did not finish is never the root: if there are only such, the line says that the machine is busy.
-    """
-    if unfinished := find_unfinished(report.lines):
-        return unfinished
-    failing = [line for line in report.lines if line.level is not Level.FINE]
-    causes = [line.cause for line in failing if line.cause]
-    return min(
-        (line for line in failing if not line.cause),
-        key=lambda line: (line.is_unfinished, -causes.count(line.name), _SEVERITY[line.level]),
-        default=failing[0] if failing else None,
-    )
 
 
 def _with_colour(line: Line) -> dict[str, Any]:

@@ -34,6 +34,11 @@ class Level(StrEnum):
         """Return the exit status of a Nagios plugin: 0 fine, 1 warning, 2 critical, 3 unknown."""
         return {Level.FINE: 0, Level.WARNING: 1, Level.CRITICAL: 2, Level.UNKNOWN: 3}[self]
 
+    @property
+    def severity(self) -> int:
+        """Return the rank of this level, from 0 for fine to 3 for critical."""
+        return _BY_SEVERITY.index(self)
+
 
 _BY_SEVERITY = (Level.FINE, Level.UNKNOWN, Level.WARNING, Level.CRITICAL)
 
@@ -46,7 +51,7 @@ def worst(levels: Sequence[Level]) -> Level:
 
     A check without an answer must not hide what another one found. The monitoring plugins of Nagios order them so too.
     """
-    return max(levels, key=_BY_SEVERITY.index, default=Level.FINE)
+    return max(levels, key=lambda level: level.severity, default=Level.FINE)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ops import checks
-from ops.causes import describe_root, find_causes
+from ops.causes import describe_root, find_causes, find_root
 from ops.checks.registry import Check
 from ops.console import overview
 from relivchats import installation
@@ -95,10 +95,27 @@ def test_the_only_finding_is_the_headline_and_the_level_while_other_checks_did_n
     text = "root cause: jobs: jobs has a problem (2 checks did not finish)\n→ fix jobs"
     assert describe_root(found) == text
     assert Report("Health", tuple(found)).level.exit_status == 1
-    assert overview.find_root(Report("Health", tuple(found))) == warning
+    assert find_root(found) == warning
     shown = overview.findings(Report("Health", tuple(found)), checked_at=None)
     assert (shown["level"], shown["mark"], shown["others"]) == (Level.WARNING, "!", 1)
     assert [each["line"].text for each in shown["failing"]] == ["did not finish: workers, ledger"]
+
+
+def test_a_critical_finding_comes_before_a_warning_from_which_other_warnings_follow() -> None:
+    frozen = _line("workers", Level.WARNING, is_cause=True)
+    found = find_causes([frozen, _line("jobs", Level.WARNING), _line("ledger")], CHECKS)
+    assert [line.cause for line in found] == ["", "workers", ""]
+    assert describe_root(found) == "most severe: ledger: ledger has a problem (nothing follows from it)\n→ fix ledger"
+    shown = overview.findings(Report("Health", tuple(found)), checked_at=None)
+    assert (shown["root"].name, shown["level"], shown["others"]) == ("ledger", Level.CRITICAL, 2)
+
+
+def test_a_warning_from_which_a_critical_finding_follows_is_the_root_and_critical() -> None:
+    frozen = _line("workers", Level.WARNING, is_cause=True)
+    found = find_causes([_line("ledger"), frozen, _line("jobs"), _line("canary", Level.WARNING)], CHECKS)
+    assert describe_root(found).startswith("root cause: workers: workers has a problem (2 other lines follow from it)")
+    shown = overview.findings(Report("Health", tuple(found)), checked_at=None)
+    assert (shown["root"].name, shown["level"]) == ("workers", Level.CRITICAL)
 
 
 def test_nothing_is_the_headline_if_independent_problems_were_found_while_other_checks_did_not_finish() -> None:
