@@ -226,11 +226,11 @@ def describe(processes: Iterable[Process]) -> str:
 def remedy_of(failing: Iterable[Process], kind: str) -> str:
     """Return the remedy for these processes of one kind. One that starts is left alone: a restart would end it."""
     states = {process.state for process in failing}
+    if "starting" in states:
+        return WAIT
     if states & {"frozen", "hangs"}:
         return installation.restart(kind)
-    if "silent" in states:
-        return installation.bring_back(kind)
-    return WAIT if "starting" in states else installation.start(kind)
+    return installation.bring_back(kind) if "silent" in states else installation.start(kind)
 
 
 #: The remedy for what is starting.

@@ -62,6 +62,24 @@ def test_a_worker_that_is_starting_is_waited_for_and_the_one_before_it_is_not_na
     assert line.stops_others
 
 
+@pytest.mark.parametrize("state", ["silent", "frozen"])
+def test_a_worker_that_is_starting_is_left_alone_although_another_one_failed(
+    supervised: subprocess.Popen[bytes], state: str
+) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        other.send_signal(signal.SIGSTOP)
+        eventually(lambda: workers.local_state(other.pid) == "frozen")
+        name = f"{HERE}:{other.pid}" if state == "frozen" else "worker@elsewhere:7"
+        rows.heartbeat("worker", age=timedelta(minutes=5), name=name)
+        assert {each.state for each in workers.list_processes("worker")} == {"starting", state}
+        line = processes.workers()
+        assert (line.level, line.remedy) == (Level.WARNING, workers.WAIT)
+    finally:
+        other.kill()
+        other.communicate()
+
+
 def test_a_worker_that_is_frozen_while_it_starts_is_named_and_restarted(supervised: subprocess.Popen[bytes]) -> None:
     killed = _killed_before()
     supervised.send_signal(signal.SIGSTOP)
