@@ -190,17 +190,26 @@ def canary() -> Line:
     limit = settings.HEALTH_HEARTBEAT_SECONDS
     threshold = f"{limit} s is critical"
     seconds = None if row is None else round(vars(row)["silent_for"].total_seconds())
-    if row is not None and vars(row)["missing_for"].total_seconds() <= limit:
+    missing_seconds = 0.0 if row is None else vars(row)["missing_for"].total_seconds()
+    if row is not None and missing_seconds <= limit:
         return Line("canary", Level.FINE, f"a task ran {seconds} s ago", "", {"seconds": seconds}, seconds, threshold)
     running_for = _tasks_can_run_for()
     if running_for is not None and running_for.total_seconds() <= limit:
         text = f"waiting for the first task: beat and a worker started {durations.format_short(running_for)} ago"
+        if missing_seconds > MAX_MISSED_LIMITS * limit:
+            # A process that dies and is started again, over and over, has always just started.
+            text = f"no task ran for {seconds} s; {text}"
+            return Line("canary", Level.WARNING, text, "manage.py workers", {"seconds": seconds}, seconds, threshold)
         return Line("canary", Level.FINE, text, threshold=threshold)
     if row is None:
         text = "no task has run yet; beat sends one every 10 s"
         return Line("canary", Level.WARNING, text, "manage.py queue", threshold=threshold)
     remedy, data = installation.restart("worker"), {"seconds": seconds}
     return Line("canary", Level.CRITICAL, f"no task ran for {seconds} s", remedy, data, seconds, threshold)
+
+
+#: Without a task for longer than so many times the limit, a start explains nothing: processes may end as they start.
+MAX_MISSED_LIMITS = 3
 
 
 def _tasks_can_run_for() -> timedelta | None:

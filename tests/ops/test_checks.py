@@ -21,7 +21,7 @@ from django.core.management import call_command, get_commands
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import F, Value, functions
+from django.db.models import DateTimeField, F, Value, functions
 from django.db.models.functions import Now, TruncMinute
 from django.urls import resolve
 
@@ -31,7 +31,7 @@ from chats.key_models import KeyStoreIdentity
 from chats.models import Chat
 from insights import catalogue
 from insights.models import ChatReading, Insight, InsightAttempt, InsightType, UnlockPause
-from ops import backups, checks, metrics
+from ops import backups, checks, metrics, workers
 from ops.causes import find_causes
 from ops.checks import api, database, ledger, machine, payments, processes, registry, upkeep, work
 from ops.ledger import full_audit
@@ -271,7 +271,7 @@ def test_an_adjustment_can_wait_a_day_and_can_only_be_refused_after_seven() -> N
 @pytest.mark.parametrize("earlier", [False, True])
 def test_right_after_a_start_the_first_task_is_waited_for(earlier: bool) -> None:
     if earlier:
-        rows.heartbeat("canary", age=rows.LONG)
+        rows.heartbeat("canary", age=timedelta(minutes=1))
     _started("worker", ago=rows.LONG)
     assert processes.canary().level is not Level.FINE, "nothing sends a task"
     _started("beat", ago=timedelta(seconds=5))
@@ -282,6 +282,17 @@ def test_right_after_a_start_the_first_task_is_waited_for(earlier: bool) -> None
     )
     Heartbeat.objects.filter(kind="beat").update(started_at=Now() - timedelta(seconds=31))
     assert processes.canary().level is (Level.CRITICAL if earlier else Level.WARNING)
+
+
+def test_a_worker_that_starts_over_and_over_does_not_make_the_canary_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows.heartbeat("canary", age=timedelta(minutes=5))
+    _started("beat", "worker", ago=timedelta(seconds=5))
+    monkeypatch.setattr(workers, "DATABASE_STARTED_AT", Value(clock.now() - rows.LONG, DateTimeField()))
+    line = processes.canary()
+    assert (line.level, line.remedy) == (Level.WARNING, "manage.py workers")
+    assert line.text == "no task ran for 300 s; waiting for the first task: beat and a worker started 5 s ago"
+    monkeypatch.setattr(workers, "DATABASE_STARTED_AT", Now() - timedelta(seconds=20))
+    assert processes.canary().level is Level.FINE, "while the database was away, no task could leave its heartbeat"
 
 
 def test_an_insight_with_a_valid_lease_is_not_stuck() -> None:
