@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import DEFAULT_DB_ALIAS, Error, InterfaceError, OperationalError, connections
 
@@ -18,6 +18,7 @@ from ops.causes import describe_root, find_causes
 from ops.checks.registry import Check
 from ops.checks.servers import FAULT_TEXTS
 from relivchats import installation
+from relivchats.durations import format_short
 from relivchats.staff.reports import Level, Line, Report
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ WORKER_THREADS = 5
 #: A check that hangs (a frozen server, a stuck mount) keeps its thread after the run has ended, because Python cannot
 #: stop a thread. At this number no thread is started; the checks then report a timeout until the hanging ones return.
 MAX_THREADS = 20
+
+#: A check that has not returned for so long hangs, and is not started again until it returns. That keeps threads for
+#: the others. A busy machine delays a check by seconds.
+HANGING_SECONDS = 30.0
+_HANGING_REMEDY = "A file system or a server does not answer. Look at the mounts of the data and the key store first."
 
 #: The time limit of each query about the history, after the checks.
 HISTORY_SECONDS = 0.3
@@ -81,6 +87,8 @@ class _Run:
 
 _threads: set[threading.Thread] = set()
 _threads_lock = threading.Lock()
+#: The check that each thread runs, and when it started, in seconds.
+_running: dict[threading.Thread, tuple[str, float]] = {}
 
 
 def run_checks(selected: Sequence[Check] = checks.ALL, *, timeout_seconds: float | None = None) -> list[Line]:
@@ -94,12 +102,26 @@ def run_checks(selected: Sequence[Check] = checks.ALL, *, timeout_seconds: float
 def _run_all(selected: Sequence[Check], *, timeout_seconds: float | None = None) -> list[Line]:
     """Return the lines of `run_checks` without their causes."""
     timeout_seconds = TOTAL_SECONDS if timeout_seconds is None else timeout_seconds
-    run = _Run(selected)
-    for _ in range(min(WORKER_THREADS, len(selected))):
+    hanging = _find_hanging()
+    lines = {
+        check.name: Line(
+            check.name,
+            Level.UNKNOWN,
+            f"has not returned for {format_short(timedelta(seconds=hanging[check.name]))}",
+            _HANGING_REMEDY,
+            page=check.page,
+        )
+        for check in selected
+        # That of a server finds it frozen, with a remedy of its own.
+        if check.name in hanging and check.on_timeout is Level.UNKNOWN
+    }
+    started = [check for check in selected if check.name not in lines]
+    run = _Run(started)
+    for _ in range(min(WORKER_THREADS, len(started))):
         _start_worker_thread(run, query_seconds=min(CHECK_SECONDS, timeout_seconds))
     with run.changed:
-        run.changed.wait_for(lambda: len(run.lines) == len(selected), timeout_seconds)
-        lines = dict(run.lines)
+        run.changed.wait_for(lambda: len(run.lines) == len(started), timeout_seconds)
+        lines |= run.lines
     run.end()
     late = f"did not finish within {timeout_seconds:g} s, the machine is busy"
     return [
@@ -212,6 +234,13 @@ checked_at = _cache.finished_at
 clear_cache = _cache.clear
 
 
+def _find_hanging() -> dict[str, float]:
+    """Return the checks that have not returned for HANGING_SECONDS, with the seconds since the first start of each."""
+    now = time.monotonic()
+    ages = sorted((now - started, name) for name, started in list(_running.values()))
+    return {name: age for age, name in ages if age >= HANGING_SECONDS}
+
+
 def _start_worker_thread(run: _Run, *, query_seconds: float) -> None:
     """Start a thread that runs pending checks, unless MAX_THREADS are still alive."""
     with _threads_lock:
@@ -227,6 +256,7 @@ def _start_worker_thread(run: _Run, *, query_seconds: float) -> None:
 def _run_pending(run: _Run, query_seconds: float) -> None:
     with _dedicated_connection(query_seconds=query_seconds):
         while (check := run.next()) is not None:
+            _running[threading.current_thread()] = (check.name, time.monotonic())
             # Whatever a check raises becomes its line, so that the other checks still run.
             try:
                 line = check.run()
@@ -235,6 +265,8 @@ def _run_pending(run: _Run, query_seconds: float) -> None:
             except Exception as error:
                 logger.exception("a health check failed", extra={"check": check.name})
                 line = Line(check.name, Level.UNKNOWN, f"the check failed: {type(error).__name__}", check.remedy)
+            finally:
+                del _running[threading.current_thread()]
             run.add(check, line)
 
 
@@ -260,6 +292,10 @@ def _dedicated_connection(*, query_seconds: float, read_only: bool = True) -> It
         # libpq rounds a connect_timeout of 1 up to 2.
         "connect_timeout": max(2, int(query_seconds)),
         "application_name": "relivchats health",
+        # The server cannot end a query for a client that it has lost: otherwise its check would hang for 15 minutes.
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "tcp_user_timeout": 10_000,
         "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds // 2}"
         f" -c default_transaction_read_only={'on' if read_only else 'off'}",
     }

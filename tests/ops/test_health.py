@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from io import StringIO
@@ -120,6 +121,55 @@ def test_checks_run_again_when_those_that_hung_have_returned(monkeypatch: pytest
         thread.join(PATIENCE_SECONDS)
     (line,) = health.run_checks([ANSWERING], timeout_seconds=PATIENCE_SECONDS)
     assert line.level is Level.FINE
+
+
+def test_a_check_that_hangs_for_good_is_named_and_leaves_the_threads_to_the_others(
+    hanging: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "MAX_THREADS", 5)
+    health.run_checks((hanging, ANSWERING), timeout_seconds=1)
+    monkeypatch.setattr(health, "HANGING_SECONDS", 0)
+    for _ in range(10):
+        late, answered = health.run_checks((hanging, ANSWERING), timeout_seconds=PATIENCE_SECONDS)
+        assert answered.level is Level.FINE
+    assert late.text.startswith("has not returned for ")
+    assert (late.level, late.remedy) == (Level.UNKNOWN, health._HANGING_REMEDY)
+    assert late.stops_others, "what needs it may follow from it"
+
+
+def test_a_check_that_hung_runs_again_once_it_has_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "HANGING_SECONDS", 0)
+    released = threading.Event()
+
+    def hang() -> Line:
+        released.wait()
+        return Line("hangs", Level.FINE, "too late")
+
+    check = Check("hangs", hang)
+    health.run_checks([check], timeout_seconds=0.05)
+    eventually(lambda: "hangs" in health._find_hanging())
+    released.set()
+    for thread in _health_threads():
+        thread.join(PATIENCE_SECONDS)
+    (line,) = health.run_checks([check], timeout_seconds=PATIENCE_SECONDS)
+    assert line.level is Level.FINE
+
+
+def test_a_check_that_has_just_started_in_another_run_does_not_hang(hanging: Check) -> None:
+    health.run_checks([hanging], timeout_seconds=0.05)
+    (line,) = health.run_checks([hanging], timeout_seconds=0.05)
+    assert (line.is_unfinished, "the machine is busy" in line.text) == (True, True)
+
+
+def test_the_check_of_a_server_that_hangs_finds_it_frozen_and_keeps_its_remedy(
+    hanging: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "HANGING_SECONDS", 0)
+    server = replace(hanging, on_timeout=Level.CRITICAL)
+    health.run_checks([server], timeout_seconds=0.05)
+    eventually(lambda: "hangs" in health._find_hanging())
+    (line,) = health.run_checks([server], timeout_seconds=0.05)
+    assert (line.level, line.remedy) == (Level.CRITICAL, "look")
 
 
 def test_the_time_of_the_checks_starts_after_each_has_loaded_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
