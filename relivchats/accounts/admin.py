@@ -104,7 +104,7 @@ class UserAdmin(ListPage, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,typ
     timeline_this = StaffAdmin.timeline_this
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: users are erased through the API, which also destroys the keys of their chats."""
+        """Return False: users are erased by the API or `manage.py erase`, which destroy the keys of their chats."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:

@@ -20,8 +20,10 @@ account_erasing = Signal()
 
 
 @transaction.atomic
-def erase(user: User) -> None:
-    """Delete the user with their chats, tokens and uploads. Raise StaffAccount for a member of staff.
+def erase(user: User) -> bool:
+    """Delete the user with their chats, tokens and uploads. Return False if somebody else has deleted them meanwhile.
+
+    Raise StaffAccount for a member of staff.
 
     What is being generated ends, and coins that are held for it go back to the wallet, which then belongs to nobody.
     """
@@ -30,13 +32,14 @@ def erase(user: User) -> None:
     account_erasing.send(sender=User, user=user)
     locked = User.objects.select_for_update().filter(pk=user.pk).first()
     if locked is None:
-        return
+        return False
     require_customer(locked)
     locked.delete()
     logger.info("account erased", extra={"user_id": str(user.pk)})
+    return True
 
 
 def require_customer(user: User) -> None:
     """Raise StaffAccount for a member of staff."""
     if user.is_staff or user.is_superuser:
-        raise StaffAccount("A superuser deletes the accounts of staff.")
+        raise StaffAccount("Take the status of staff from it in the admin first, then erase it.")

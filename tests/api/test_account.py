@@ -87,6 +87,6 @@ def test_a_deletion_and_an_unlock_wait_for_each_other_without_a_deadlock(make_pe
         eventually(is_a_lock_awaited)
         lock(owner)
         Wallet.objects.select_for_update().get(user=owner)
-    assert deletion.result() is None
+    assert deletion.result() is True
     assert not User.objects.exists()
     assert not audit.audit()

@@ -9,8 +9,11 @@ from billing import audit
 from billing.models import CoinReservation, CreditTransaction, Wallet
 from chats.models import Chat
 from insights.models import GenerationJob
+from ops import person as people
 from relivchats.accounts import tokens
+from relivchats.accounts.erasure import erase
 from relivchats.accounts.models import AccessToken, User
+from relivchats.staff.commands import EXIT_REFUSED
 from relivchats.staff.models import AuditEntry
 from tests.ops import rows
 from tests.ops.test_commands import as_json, call
@@ -34,7 +37,7 @@ def test_the_preview_names_what_is_deleted_and_kept_and_deletes_nothing(person: 
     lines = {line["name"]: line for line in answer["lines"]}
     assert status == 1
     assert lines["chats"]["text"].startswith("1 deleted")
-    assert lines["open insights"]["text"].startswith("2 end; their coins go back")
+    assert lines["open insights"]["text"].startswith("2 end; coins that are held go back")
     assert lines["tokens"]["text"] == "1 deleted"
     assert f"{person.wallet.pk} is kept and belongs to nobody" in lines["wallet"]["text"]
     assert lines["coins"]["text"].startswith("1,050 are lost")
@@ -84,7 +87,7 @@ def test_a_reason_with_the_address_is_refused(person: User) -> None:
 @pytest.mark.parametrize("confirmed", [(), ("--reason", "asked", "--yes")], ids=["preview", "erase"])
 def test_an_account_of_staff_is_refused_as_by_the_api(person: User, flag: str, confirmed: tuple[str, ...]) -> None:
     User.objects.update(**{flag: True})
-    with pytest.raises(CommandError, match="accounts of staff"):
+    with pytest.raises(CommandError, match="Take the status of staff from it in the admin first"):
         call("erase", EMAIL, *confirmed)
     assert User.objects.get() == person
 
@@ -92,3 +95,21 @@ def test_an_account_of_staff_is_refused_as_by_the_api(person: User, flag: str, c
 def test_nobody_is_erased_by_an_unknown_address(person: User) -> None:
     with pytest.raises(CommandError, match="no such person"):
         call("erase", "nobody@example.org", "--reason", "asked", "--yes")
+    assert (User.objects.get(), AuditEntry.objects.count()) == (person, 0)
+
+
+def test_a_person_whom_somebody_else_erased_meanwhile_has_no_second_audit_entry(
+    person: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = people.find
+
+    def find_and_erase(text: str) -> User:
+        found = find(text)
+        assert erase(User.objects.get(pk=found.pk))
+        return found
+
+    monkeypatch.setattr(people, "find", find_and_erase)
+    with pytest.raises(CommandError, match="erased meanwhile") as refusal:
+        call("erase", EMAIL, "--reason", "asked by mail", "--yes")
+    assert refusal.value.returncode == EXIT_REFUSED
+    assert (User.objects.count(), AuditEntry.objects.count()) == (0, 0)
