@@ -42,15 +42,14 @@ def jobs_report(*, stuck: bool) -> Report:
 
 
 def _contradiction_lines() -> list[Line]:
-    """Return a line if finished jobs have open insights, which no recovery corrects."""
+    """Return a line if finished jobs have open insights: SQL made them, and the next recovery fails them."""
     found = [
         str(pk) for pk in contradictory_jobs().order_by("-created_at").values_list("pk", flat=True)[: BATCH_SIZE + 1]
     ]
     if not found:
         return []
     text = f"{format_count(len(found), 'finished job', limit=BATCH_SIZE)} with an open insight, such as {found[0]}"
-    remedy = "manage.py ledger --json  # shows the rows; then docs/ledger.md, invariant 6"
-    return [Line("contradiction", Level.WARNING, text, remedy, {"jobs": found})]
+    return [Line("contradiction", Level.WARNING, text, "manage.py jobs --recover", {"jobs": found})]
 
 
 def recover_everything(*, context: ActionContext) -> Report:

@@ -23,6 +23,7 @@ from insights.dispatch import dispatch, dispatch_soon, queue
 from insights.models import ChatReading, GenerationJob, Insight
 from insights.question_models import ChatQuestion
 from insights.reading import queue as readings
+from insights.stuck import contradictory_jobs
 from relivchats.errors import DomainError
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class RecoveryCounts:
     unreadable: int = 0
     overdue_jobs: int = 0
     finished_jobs: int = 0
+    contradictory_jobs: int = 0
     questions: int = 0
     reservations: int = 0
     indexing: int = 0
@@ -69,6 +71,7 @@ def recover() -> RecoveryCounts:
         unreadable=_count_recovered(_fail_unreadable_job, _unreadable_jobs()),
         overdue_jobs=_count_recovered(_fail_overdue_job, GenerationJob.objects.overdue()),
         finished_jobs=_count_recovered(settlement.settle, GenerationJob.objects.unsettled()),
+        contradictory_jobs=_count_recovered(_fail_insights_of_finished_job, contradictory_jobs()),
         questions=_count_recovered(questions.fail_lost, ChatQuestion.objects.lost()),
         reservations=_count_recovered(release_orphaned_reservation, orphaned_reservations()),
         dispatched=dispatch(),
@@ -236,6 +239,14 @@ def _fail_overdue_job(job_id: UUID) -> bool:
     return settlement.fail_open_insights(
         job_id, error_code="deadline_passed", error_message=message
     ) or settlement.settle(job_id)
+
+
+def _fail_insights_of_finished_job(job_id: UUID) -> bool:
+    # No worker claims them, and each would be published again and again. A finished job never opens again, and the
+    # settlement moves no coins of one.
+    return settlement.fail_open_insights(
+        job_id, error_code="job_finished", error_message="The job was finished before this insight."
+    )
 
 
 def _move_deadline_of_prepared(job: GenerationJob) -> bool:

@@ -113,12 +113,10 @@ def _lock_job(lease: Lease) -> GenerationJob:
 
 
 def _close_if_finished(job: GenerationJob) -> bool:
-    """Update the counters of a locked job. If no insight is open, settle its coins, close it and return True.
+    """Update the counters of a locked job. If it is open without an open insight, settle, close it and return True.
 
     This is the only place that closes a job.
     """
-    if not job.is_open:
-        return False
     completed = Q(status=Insight.Status.COMPLETED)
     counts = job.insights.aggregate(
         open=Count("pk", filter=Q(status__in=Insight.OPEN)),
@@ -127,6 +125,10 @@ def _close_if_finished(job: GenerationJob) -> bool:
         coins=Sum("price", filter=completed & Q(voided=False), default=0),
     )
     job.completed_insights, job.failed_insights = counts["completed"], counts["failed"]
+    if not job.is_open:
+        # Its coins have moved. Insights that SQL made open again have ended since, so only the counters change.
+        job.save(update_fields=["completed_insights", "failed_insights"])
+        return False
     if counts["open"]:
         job.save(update_fields=["completed_insights", "failed_insights"])
         return False

@@ -44,7 +44,7 @@ def stuck_jobs() -> QuerySet[GenerationJob]:
 
 
 def contradictory_jobs() -> QuerySet[GenerationJob]:
-    """Return the finished jobs that have an open insight. Only SQL can make one; the ledger's invariant 6b finds it."""
+    """Return the finished jobs that have an open insight. Only SQL can make one; recovery corrects it."""
     finished = GenerationJob.objects.exclude(status__in=GenerationJob.OPEN)
     # Open insights are few, and have an index.
     return finished.filter(pk__in=Insight.objects.open().values("job"))

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from billing import ledger
+from billing import audit, ledger
 from billing.models import CoinReservation, Wallet
 from chats import erasure
 from chats.models import Chat
@@ -378,3 +378,38 @@ def test_a_job_that_is_deleted_meanwhile_stops_no_other_recovery(
     assert "recovery failed" in caplog.messages
     other.refresh_from_db()
     assert other.status == "failed"
+
+
+@pytest.mark.parametrize("is_leased", [True, False], ids=["leased", "pending"])
+def test_open_insights_of_a_finished_job_fail_and_no_coins_move(is_leased: bool) -> None:
+    job = rows.job(types=2)
+    delivered, other = (generation.claim_insight(insight.pk) for insight in job.insights.order_by("pk"))
+    assert delivered is not None
+    assert other is not None
+    assert settlement.complete(delivered, sealed_document=b"sealed")
+    settlement.fail_open_insights(job.pk, error_code="test", error_message="")
+    wallet = Wallet.objects.get(user=job.user)
+    before = (wallet.balance, wallet.reserved, wallet.transactions.count())
+    # As somebody would by SQL who wants the failed insight to be generated again.
+    failed = job.insights.exclude(pk=delivered.row_id)
+    failed.update(status="pending", finished_at=None)
+    if is_leased:
+        failed.update(status="generating", lease_token=other.token, lease_expires_at=Now() + timedelta(minutes=1))
+    assert [finding.invariant.number for finding in audit.audit()] == ["6b", "10"]
+
+    assert recovery.recover().contradictory_jobs == 1
+    wallet.refresh_from_db()
+    assert (wallet.balance, wallet.reserved, wallet.transactions.count()) == before
+    assert [(insight.status, insight.error_code) for insight in failed] == [("failed", "job_finished")]
+    assert not settlement.complete(other, sealed_document=b"sealed")
+    assert not audit.audit()
+    assert not recovery.recover().contradictory_jobs
+
+
+def test_a_finished_job_whose_counters_are_wrong_gets_those_of_its_insights() -> None:
+    job = rows.job(types=2)
+    GenerationJob.objects.filter(pk=job.pk).update(status="failed", finished_at=Now())
+    assert recovery.recover().contradictory_jobs == 1
+    job.refresh_from_db()
+    assert (job.status, job.completed_insights, job.failed_insights) == ("failed", 0, 2)
+    assert not audit.audit()

@@ -119,7 +119,12 @@ def test_jobs_names_a_finished_job_with_an_open_insight_which_no_recovery_correc
         line = next(line for line in answer["lines"] if line["name"] == "contradiction")
         assert (status, line["data"]["jobs"]) == (1, [str(job.pk)])
         assert line["text"].startswith("1 finished job with an open insight")
-        assert "invariant 6" in line["remedy"]
+        assert line["remedy"].endswith("jobs --recover")
+    status, answer = as_json("jobs", "--recover")
+    counts = {row["recovered"]: row["count"] for row in answer["rows"]}
+    assert (status, counts["contradictory jobs"], counts["reservations"]) == (0, 1, 1)
+    assert not audit.audit()
+    assert as_json("jobs")[0] == 0
 
 
 def test_jobs_recover_closes_overdue_jobs_and_releases_their_coins() -> None:
