@@ -24,6 +24,8 @@ STAND_IN = REPOSITORY / "tests" / "fakes" / "bin" / "machine"
 #: Set it to run the rehearsals with the Docker of this machine, with an image `relivchats` of this revision.
 WITH_DOCKER = bool(os.environ.get("RELIVCHATS_TEST_DOCKER"))
 API = "relivchats-api"
+#: A process that writes no heartbeat for so long is silent.
+SILENT_SECONDS = 25
 
 
 class Composed(Operator):
@@ -46,8 +48,8 @@ class Composed(Operator):
                 "HTTPS_ONLY": "false",
                 "QDRANT_URL": "http://qdrant:6333",
                 "RECOVERY_SECONDS": "3600",
-                # A little above the interval of heartbeats.
-                "HEALTH_HEARTBEAT_SECONDS": "12",
+                # Two heartbeats, or tasks of the canary, and some seconds: one that is late is not what is rehearsed.
+                "HEALTH_HEARTBEAT_SECONDS": str(SILENT_SECONDS),
                 **LIMITS,
                 **NO_RATE_LIMITS,
             }
