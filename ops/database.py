@@ -24,6 +24,9 @@ PROBE_SECONDS = 0.7
 #: Characters of a query that are shown.
 MAX_SHAPE = 160
 _PROTOCOL = 196_608
+#: The SQL of a source's name, and of the sessions that may be ended for it: all clients but the one that asks.
+_SOURCE = "coalesce(nullif(application_name, ''), usename, 'unknown')"
+_OTHER_CLIENTS = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
 
 
 class Fault(StrEnum):
@@ -149,12 +152,12 @@ class Connections:
 def read_connections(cursor: Any) -> Connections:
     """Return the connections of the whole server, the largest source first."""
     cursor.execute(
-        """
-        SELECT coalesce(nullif(application_name, ''), usename, 'unknown') AS source,
+        f"""
+        SELECT {_SOURCE} AS source,
             count(*), count(*) FILTER (WHERE state = 'idle'),
             count(*) FILTER (WHERE state LIKE 'idle in transaction%')
         FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1 ORDER BY 2 DESC, 1
-        """
+        """  # noqa: S608 - constants of this module
     )
     sources = tuple(Source(*row) for row in cursor.fetchall())
     cursor.execute(
@@ -203,22 +206,22 @@ class Session:
 def read_sessions(cursor: Any) -> list[Session]:
     """Return the sessions of this database that run a statement or hold a transaction open, the oldest first."""
     cursor.execute(
-        """
-        SELECT activity.pid, coalesce(nullif(application_name, ''), usename, 'unknown'), state,
+        f"""
+        SELECT activity.pid, {_SOURCE}, state,
             coalesce(extract(epoch FROM clock_timestamp() - query_start), 0)::float,
             coalesce(extract(epoch FROM clock_timestamp() - xact_start), 0)::float,
             coalesce((SELECT extract(epoch FROM clock_timestamp() - min(waitstart)) FROM pg_locks
                 WHERE pg_locks.pid = activity.pid AND NOT granted), 0)::float,
-            CASE wait_event_type WHEN 'Lock' THEN pg_blocking_pids(activity.pid) ELSE '{}' END,
+            CASE wait_event_type WHEN 'Lock' THEN pg_blocking_pids(activity.pid) ELSE '{{}}' END,
             coalesce((SELECT array_agg(DISTINCT relation::regclass::text) FROM pg_locks
                 JOIN pg_class ON pg_class.oid = relation AND relkind IN ('r', 'p')
-                WHERE pg_locks.pid = activity.pid AND granted AND mode = 'AccessExclusiveLock'), '{}'),
+                WHERE pg_locks.pid = activity.pid AND granted AND mode = 'AccessExclusiveLock'), '{{}}'),
             query, coalesce(pg_has_role(usesysid, 'MEMBER'), false)
         FROM pg_stat_activity AS activity
         WHERE datname = current_database() AND backend_type = 'client backend' AND state <> 'idle'
             AND activity.pid <> pg_backend_pid()
         ORDER BY xact_start
-        """
+        """  # noqa: S608 - constants of this module
     )
     return [
         Session(pid, source, state, query_s, transaction_s, wait_s, tuple(blocked_by), tuple(locks), shape(query), ours)
@@ -305,11 +308,10 @@ def close_idle(source: str) -> int:
     """Close the idle connections of one source, and return how many they were."""
     with monitoring(seconds=5) as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-            WHERE backend_type = 'client backend' AND state = 'idle' AND pid <> pg_backend_pid()
-                AND coalesce(nullif(application_name, ''), usename, 'unknown') = %s
-            """,
+            WHERE {_OTHER_CLIENTS} AND state = 'idle' AND {_SOURCE} = %s
+            """,  # noqa: S608 - constants of this module
             [source],
         )
         return int(cursor.fetchone()[0])
@@ -320,27 +322,24 @@ def limit_remedy(sources: Sequence[Source]) -> str:
     is_compose = installation.kind() is installation.Kind.COMPOSE
     if not sources:
         # The application has no slot to look who it is, so the command looks, and prints it.
-        of_clients = (
-            "FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
-        )
-        return (
-            _end_connections(f"(SELECT application_name {of_clients})") if is_compose else installation.restart("web")
-        )
+        of_clients = f"FROM pg_stat_activity WHERE {_OTHER_CLIENTS} GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
+        return _end_connections(f"(SELECT {_SOURCE} {of_clients})") if is_compose else installation.restart("web")
     largest = sources[0]
     part = largest.name.removeprefix("relivchats ")
     if largest.name.startswith("relivchats ") and part in ("web", "worker", "beat"):
         return installation.restart(part)
-    # A client chooses its name, so it may contain anything.
-    if is_compose and re.fullmatch(r"[\w .:/-]+", largest.name):
-        return _end_connections(f"'{largest.name}'")
+    if is_compose:
+        # A client chooses its name, so it may contain anything.
+        name = largest.name.replace("'", "''")
+        return _end_connections(f"'{name}'")
     return f"manage.py database --close-idle {shlex.quote(largest.name)}"
 
 
-def _end_connections(name: str) -> str:
-    """Return the command that ends the connections of a client in containers, by an SQL expression of its name."""
+def _end_connections(source: str) -> str:
+    """Return the command that ends the connections of a source in containers, by an SQL expression of its name."""
     return _as_superuser(
-        f"application_name, count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = {name}"
-        " GROUP BY 1"
+        f"{_SOURCE}, count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {_OTHER_CLIENTS}"
+        f" AND {_SOURCE} = {source} GROUP BY 1"
     )
 
 
@@ -349,4 +348,7 @@ def _as_superuser(expressions: str) -> str:
 
     A superuser has slots of its own, and logs in there without a password.
     """
-    return f'docker-compose exec postgres psql -U relivchats -c "SELECT {expressions}"'
+    statement = f"SELECT {expressions}"
+    # In double quotes, a shell reads these characters itself.
+    quoted = shlex.quote(statement) if re.search(r"[\\\"$`!]", statement) else f'"{statement}"'
+    return f"docker-compose exec postgres psql -U relivchats -c {quoted}"

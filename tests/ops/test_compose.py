@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -94,6 +96,47 @@ def test_a_process_with_the_name_of_a_killed_one_has_its_own_start_time(started:
 @pytest.mark.django_db(transaction=True)
 def test_a_process_removes_the_silent_rows_of_removed_containers_of_its_kind(compose: None, started: str) -> None:
     assert {*Heartbeat.objects.values_list("name", flat=True)} == {started, "worker@alive:7", "beat@removed:7"}
+
+
+def _connect(*, name: str) -> psycopg.Connection:
+    return psycopg.connect(owner_database_url(str(connection.settings_dict["NAME"])), application_name=name)
+
+
+def _statement_of(remedy: str) -> str:
+    """Return the statement that a shell passes to psql."""
+    command = remedy.replace("docker-compose exec postgres psql -U relivchats -c", "printf %s")
+    assert command != remedy
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", ["", """o'neil "$HOME" `x` \\ !1"""], ids=["without a name", "quotes"])
+def test_the_remedy_of_a_full_server_ends_the_connections_of_the_largest_source(compose: None, name: str) -> None:
+    with contextlib.ExitStack() as crowd, _connect(name="psql") as operator:
+        pids = {crowd.enter_context(_connect(name=name)).info.backend_pid for _ in range(40)}
+        (largest, *_) = database.read_connections(operator.cursor()).sources
+        assert largest.name == (name or operator.info.user)
+        # Without a slot the command itself looks who it is.
+        for remedy in (database.limit_remedy([largest]), database.limit_remedy(())):
+            # Other tests may connect as this role.
+            listed = _statement_of(remedy).replace("count(pg_terminate_backend(pid))", "array_agg(pid)")
+            ((source, ending),) = operator.execute(listed.encode()).fetchall()
+            assert (source, pids - {*ending}) == (largest.name, set())
+        if name:
+            assert operator.execute(_statement_of(database.limit_remedy([largest])).encode()).fetchall() == [(name, 40)]
+
+
+def test_the_remedy_of_a_full_server_ends_neither_itself_nor_processes_of_the_server(compose: None) -> None:
+    for name in ("", "psql"):
+        with _connect(name=name) as operator, _connect(name=name) as client:
+            source = database.Source(name or operator.info.user, 9, 9)
+            statement = _statement_of(database.limit_remedy([source])).replace(
+                "count(pg_terminate_backend(pid))", "array_agg(pid)"
+            )
+            ((_, ending),) = operator.execute(statement.encode()).fetchall()
+            assert (client.info.backend_pid in ending, operator.info.backend_pid in ending) == (True, False)
+    # A role that is no superuser does not see what the processes of the server are.
+    for remedy, queries in ((database.limit_remedy([source]), 1), (database.limit_remedy(()), 2)):
+        assert _statement_of(remedy).count("WHERE backend_type = 'client backend' AND ") == queries
 
 
 def test_a_session_of_another_role_is_ended_by_the_superuser(compose: None) -> None:

@@ -42,7 +42,7 @@ OTHER_COMMANDS = {
     Kind.COMPOSE: [
         rf"docker-compose (restart -t 10|up -d|logs --tail=50) {_SERVICE}",
         r"docker-compose exec redis redis-cli CONFIG SET maxmemory \d+",
-        r'docker-compose exec postgres psql -U relivchats -c "SELECT application_name, count\(pg_term[^"]+ GROUP BY 1"',
+        r'docker-compose exec postgres psql -U relivchats -c "SELECT coalesce[^"]+, count\(pg_term[^"]+ GROUP BY 1"',
         r'docker-compose exec postgres psql -U relivchats -c "SELECT pg_(cancel|terminate)_backend\(\d+\)"',
         r"docker stop \w+",
         r"docker system df -v",
