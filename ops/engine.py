@@ -121,7 +121,6 @@ def health_line() -> Line:
             reason, seconds = EngineRateLimited.code, paused_seconds
         else:
             continue
-        passes_by_itself = reason in (*quota.PASSING, EngineRateLimited.code)
         text = f"{model} is not called: {reason}"
         if seconds:
             text += f", for another {durations.format_seconds(seconds)}"
@@ -131,9 +130,7 @@ def health_line() -> Line:
         if reason == SPEND_LIMIT_REACHED:
             text += ". A limit on spending is reached at the provider, or the paid credit is used up"
         data |= {"reason": reason, "retry_after_seconds": seconds, "waiting": waiting}
-        # Insights and unlocks wait for it even if it passes by itself.
-        level = Level.WARNING if passes_by_itself else Level.CRITICAL
-        return Line("engine", level, text, remedy_for(reason), data, reason, is_cause=True)
+        return Line("engine", _level_of(reason), text, remedy_for(reason), data, reason, is_cause=True)
     text = (
         f"{state.name}: in an hour {format_count(attempts['answered'], 'attempt')} answered, {attempts['failed']}"
         f" failed; {format_count(readings['read'], 'chat')} read, {readings['not_read']} failed"
@@ -151,6 +148,11 @@ def retirement_line() -> Line:
             return line
     threshold = f"{_WARNING_BEFORE_RETIREMENT.days} days before warns"
     return Line("retirement", Level.FINE, "no model in use is about to be retired", threshold=threshold)
+
+
+def _level_of(reason: str) -> Level:
+    """Return the level of a model that is not called. Insights and unlocks wait even if the reason passes by itself."""
+    return Level.WARNING if reason in (*quota.PASSING, EngineRateLimited.code) else Level.CRITICAL
 
 
 def _state_lines(state: EngineState) -> tuple[Line, ...]:
@@ -181,7 +183,7 @@ def _state_lines(state: EngineState) -> tuple[Line, ...]:
             if breaker.retry_after_seconds:
                 until = clock.now() + timedelta(seconds=breaker.retry_after_seconds)
                 text += f", for another {round(breaker.retry_after_seconds)} s, until {until:%Y-%m-%d %H:%M:%S} UTC"
-            lines.append(Line("breaker", Level.WARNING, text, remedy_for(breaker.reason)))
+            lines.append(Line("breaker", _level_of(breaker.reason), text, remedy_for(breaker.reason)))
     return tuple(lines)
 
 

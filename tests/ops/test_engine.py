@@ -209,6 +209,8 @@ def test_a_limit_on_spending_is_critical_because_only_a_person_can_raise_it(serv
     assert line.level is Level.CRITICAL
     assert "is not called: spend_limit_reached, for another 9 min; unlocks are refused" in line.text
     assert line.text.endswith("A limit on spending is reached at the provider, or the paid credit is used up")
+    status, _, lines = run()
+    assert (status, {breaker["level"] for breaker in lines["breaker"]}) == (2, {"critical"}), "as `health` says"
     assert line.remedy.startswith("manage.py engine --check  # after you raised the limit or added funds")
     with pytest.raises(UnlocksUnavailable):
         rows.job()
