@@ -150,6 +150,22 @@ def test_for_a_request_without_events_the_command_that_shows_its_line_in_the_log
     assert out.getvalue().rstrip().endswith(command)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--since", "7d"],
+        ["--user", "ann@example.org"],
+        ["--grep", "x"],
+        ["--refusals"],
+        ["--follow"],
+    ],
+    ids="".join,
+)
+def test_a_request_is_selected_by_its_id_alone(option: list[str]) -> None:
+    with pytest.raises(CommandError, match=rf"--request lists .*{option[0]}"):
+        report("--request", "request-9", *option)
+
+
 @pytest.mark.parametrize("malformed", ["short", "a; rm -rf x", "x" * 65])
 def test_what_is_no_request_id_is_refused(malformed: str) -> None:
     with pytest.raises(CommandError, match="is no request id"):

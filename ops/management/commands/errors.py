@@ -20,6 +20,9 @@ from relivchats.staff.commands import OpsCommand, duration, number
 from relivchats.staff.reports import Report, Table
 
 FOLLOW_SECONDS = 1.0
+DEFAULT_SINCE = timedelta(hours=1)
+#: The options that select events. `--request` selects them by itself.
+_SELECTING = ("since", "user", "grep", "refusals")
 
 
 class Command(OpsCommand):
@@ -33,7 +36,7 @@ class Command(OpsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument(
-            "--since", type=duration, default="1h", help="how far back, such as 30m, 1h (default) or 7d"
+            "--since", type=duration, default=None, help="how far back, such as 30m, 1h (default) or 7d"
         )
         parser.add_argument("--user", default="", metavar="EMAIL|ID", help="only those of one person")
         parser.add_argument("--grep", default="", metavar="TEXT", help="only those with this text; | separates several")
@@ -51,8 +54,13 @@ class Command(OpsCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the report, or new events as they are written."""
-        if options["follow"] and options["request"]:
-            raise CommandError("--request lists the events of a request that has ended; --follow prints new ones.")
+        if options["request"]:
+            if options["follow"]:
+                raise CommandError("--request lists the events of a request that has ended; --follow prints new ones.")
+            if chosen := [name for name in _SELECTING if options[name]]:
+                raise CommandError(f"--request lists all events of the request: leave out --{chosen[0]}.")
+        if options["since"] is None:
+            options["since"] = DEFAULT_SINCE
         if not options.pop("follow"):
             super().handle(*args, **options)
             return
