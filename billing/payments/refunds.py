@@ -71,8 +71,7 @@ def _create(
     amount = refundable if amount is None else amount
     if not 0 < amount <= refundable:
         raise RefundImpossible(
-            f"{money.format_amount(refundable, order.currency)} of this order can be refunded"
-            f" (1 to {refundable} in minor units)."
+            f"At most {money.format_amount(refundable, order.currency)} of this order can be refunded."
             if refundable
             else "All of this order's money is refunded, or a refund of it is under way."
         )

@@ -71,6 +71,10 @@ def refund_report(*, order_id: UUID, amount: int | None, context: ActionContext)
     """Refund `amount` minor units of an order, or all that is refundable. Raise NotFound."""
     batch = operations.refund_orders(operations.select_order(order_id), context=context, amount=amount)
     report = batch_report("Refunded", batch, remedy="manage.py payments")
+    if amount is not None:
+        currency = PaymentOrder.objects.only("currency").get(pk=order_id).currency
+        text = f"{amount} minor units, which is {money.format_amount(amount, currency)}"
+        report = replace(report, lines=(*report.lines, Line("amount", Level.FINE, text)))
     if not PaymentRefund.objects.filter(order=order_id, status=PaymentRefund.Status.PENDING).exists():
         return report
     text = "the provider has not answered, and the refund is retried every few minutes"
