@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from django.db.models import Sum
 
 from billing.models import CoinDebt, CreditTransaction, PaymentRefund, Wallet
 from billing.payments import money
@@ -28,13 +28,16 @@ def explain(debt: CoinDebt) -> str:
 
 
 def describe_payment(made: CreditTransaction, *, wallet: Wallet) -> str:
-    """Return how many coins of a transaction paid debts, and how many are still owed, or an empty string if none did.
+    """Return how many coins of a transaction paid debts at once, and how many are still owed, or an empty string.
 
-    `wallet` is as it was after the transaction.
+    `wallet` is as it is now: a repeated request gets a transaction that was made before.
     """
-    # What it pays follows it at once, in the same database transaction.
-    later = wallet.transactions.filter(sequence__gt=made.sequence).order_by("sequence").values_list("debt", "amount")
-    paid = -sum(amount for debt, amount in takewhile(lambda row: row[0] is not None, later.iterator()))
+    # Coins that become spendable later, such as released ones, pay debts as well, and their transaction is the next one
+    # of the wallet. Only `xmin`, the database transaction that wrote the row, tells these payments from its own.
+    own = wallet.transactions.filter(debt__isnull=False, sequence__gt=made.sequence).extra(
+        where=["xmin = (SELECT made.xmin FROM credit_transactions made WHERE made.id = %s)"], params=[made.pk]
+    )
+    paid = -own.aggregate(paid=Sum("amount", default=0))["paid"]
     if not paid:
         return ""
     are = "coin is" if wallet.owed == 1 else "coins are"

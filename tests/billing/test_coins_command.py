@@ -63,6 +63,22 @@ def test_coins_that_pay_a_debt_are_named(wallet: Wallet, buy: Buy, make_refund: 
     assert coins(EMAIL, "+2", "--reason", "a gift") == "Balance: 10 coins, 0 of them held."
 
 
+def test_a_repeated_form_names_the_debt_that_its_own_coins_paid(
+    wallet: Wallet, buy: Buy, hold: Hold, make_refund: MakeRefund
+) -> None:
+    order = buy(wallet, coins=150).payment_order
+    held = hold(wallet, 100)
+    assert order is not None
+    assert ledger.refund(refund=make_refund(order), coins=200) == 100
+    context = ActionContext(actor="user 1", reason="a gift")
+    made = operations.adjust_wallet(wallet, amount=40, idempotency_key="page", context=context)
+    assert made.outcome == "+40 coins. 40 paid a debt; 60 coins are still owed. The balance is 100."
+    ledger.release(reservation=held, reason="nothing was delivered")
+    assert wallet.transactions.filter(debt__isnull=False).count() == 2, "the released coins paid the rest"
+    repeated = operations.adjust_wallet(wallet, amount=40, idempotency_key="page", context=context)
+    assert repeated.outcome == "+40 coins. 40 paid a debt; no coins are still owed. The balance is 40."
+
+
 def test_each_run_is_a_separate_request(wallet: Wallet) -> None:
     coins(EMAIL, "+10", "--reason", "a gift")
     assert coins(EMAIL, "+10", "--reason", "a gift") == "Balance: 70 coins, 0 of them held."
