@@ -23,6 +23,7 @@ from relivchats.staff.bulk_actions import (
     run_batch,
 )
 from relivchats.staff.reports import Level, Line, Report, Table
+from relivchats.terminal import plural
 
 
 def index_status_report() -> Report:
@@ -43,11 +44,11 @@ def _qdrant_line() -> Line:
     except QdrantUnavailable as error:
         return Line("qdrant", Level.WARNING, f"{error.code}: the sealed vectors are searched", "manage.py health")
     text = (
-        f"{difference.points} of {difference.expected_points} vectors of {difference.chats} chats;"
-        f" {difference.orphan_count} erased chats to remove"
+        f"{difference.points} of {difference.expected_points} vectors of {plural(difference.chats, 'chat')};"
+        f" {plural(difference.orphan_count, 'erased chat')} to remove"
     )
     if difference.incomplete:
-        text += f"; {len(difference.incomplete)} chats lack some"
+        text += f"; {plural(len(difference.incomplete), 'chat lacks', 'chats lack')} some"
         return Line("qdrant", Level.WARNING, text, "manage.py reindex --qdrant")
     return Line("qdrant", Level.FINE, text)
 
@@ -63,7 +64,8 @@ def keys_report() -> Report:
     unused = [use.name for use in found.uses if not use.chats and not use.is_current]
     old = sum(use.chats for use in found.uses if use.is_known and not use.is_current)
     if missing:
-        text = f"{sum(use.chats for use in missing)} chats need a key that ENCRYPTION_KEYS does not have"
+        needing = plural(sum(use.chats for use in missing), "chat needs", "chats need")
+        text = f"{needing} a key that ENCRYPTION_KEYS does not have"
         line = Line("keys", Level.CRITICAL, text, "restore the missing key in ENCRYPTION_KEYS, then restart")
     elif sample.unreadable:
         # The survey reads names, and another key can have the same name.
@@ -71,7 +73,8 @@ def keys_report() -> Report:
         text += f", such as {sample.unreadable[0]}: it has other keys of these names, or the chats are damaged"
         line = Line("keys", Level.CRITICAL, text, "restore the right key in ENCRYPTION_KEYS, then restart")
     elif old:
-        line = Line("keys", Level.WARNING, f"{old} chats need an old key", "manage.py keys --rotate")
+        text = f"{plural(old, 'chat needs', 'chats need')} an old key"
+        line = Line("keys", Level.WARNING, text, "manage.py keys --rotate")
     elif unused:
         # Responses to requests with an Idempotency-Key are sealed for a day, by the key that was current.
         text = f"no chat needs {', '.join(unused)}: remove it from ENCRYPTION_KEYS a day after the rotation"
@@ -88,7 +91,7 @@ def _store_line(found: keys.Survey) -> Line:
     if not found.has_store:
         return Line(name, Level.FINE, "none, so backups open with ENCRYPTION_KEYS until they expire: docs/security.md")
     if found.closed_file:
-        text = f"the files of {len(found.closed_file)} chats cannot be read, such as {found.closed_file[0]}"
+        text = f"the files of {plural(len(found.closed_file), 'chat')} cannot be read, such as {found.closed_file[0]}"
         return Line(name, Level.CRITICAL, text, "let the user of the processes read them: docs/operations.md, Backups")
     if found.without_file:
         text = f"{len(found.without_file)} of {found.in_store} chats lack their file, such as {found.without_file[0]}"
@@ -97,11 +100,13 @@ def _store_line(found: keys.Survey) -> Line:
         remedy = "manage.py keys --erase-unreadable  # or restore the files: docs/operations.md, Backups"
         return Line(name, Level.CRITICAL, text, remedy)
     if found.outside:
-        return Line(name, Level.WARNING, f"{found.outside} chats are not in it yet", "manage.py keys --rotate")
+        text = f"{plural(found.outside, 'chat is', 'chats are')} not in it yet"
+        return Line(name, Level.WARNING, text, "manage.py keys --rotate")
     if found.unused_files:
-        text = f"{len(found.unused_files)} files belong to no chat: this is an older copy of the database"
+        unused = plural(len(found.unused_files), "file belongs", "files belong")
+        text = f"{unused} to no chat: this is an older copy of the database"
         return Line(name, Level.WARNING, text, "manage.py keys --remove-unused  # if no newer copy will be restored")
-    return Line(name, Level.FINE, f"it has a file for each of {found.in_store} chats")
+    return Line(name, Level.FINE, f"it has a file for each of {plural(found.in_store, 'chat')}")
 
 
 def _unavailable_line(error: StoreUnavailable) -> Line:
@@ -119,8 +124,9 @@ def rotate_keys_report(progress: ProgressDisplay) -> Report:
         return Report("Keys", (_unavailable_line(error),))
     after = keys_report()
     where = " in the key store" * found.has_store
-    rotated = Line("rotated", Level.FINE, f"{done.rotated} keys are wrapped by {keyring().current} now{where}")
-    return replace(after, lines=(rotated, *after.lines))
+    text = f"{plural(done.rotated, 'key is', 'keys are')} wrapped by {keyring().current} now{where}"
+    # One that leaves keys behind is no success: its report says what is wrong with them.
+    return replace(after, lines=(Line("rotated", Level.FINE, text), *after.lines), has_changed=not done.unreadable)
 
 
 def remove_unused_keys_report(*, confirmed: int | None) -> Report:
@@ -133,7 +139,8 @@ def remove_unused_keys_report(*, confirmed: int | None) -> Report:
     except StoreUnavailable as error:
         return Report("Keys", (_unavailable_line(error),))
     after = keys_report()
-    return replace(after, lines=(Line("removed", Level.FINE, f"{removed} files"), *after.lines))
+    line = Line("removed", Level.FINE, plural(removed, "file"))
+    return replace(after, lines=(line, *after.lines), has_changed=True)
 
 
 def erase_unreadable_report(*, context: ActionContext | None) -> Report:

@@ -369,7 +369,7 @@ def test_one_file_that_cannot_be_read_stops_neither_a_survey_nor_a_rotation(
     make_unreadable(directory, closed.pk)
     settings.ENCRYPTION_KEYS = make_keyring("new", "old")
     text, status = run()
-    assert (f"the files of 1 chats cannot be read, such as {closed.pk}" in text, status) == (True, 2)
+    assert (f"the files of 1 chat cannot be read, such as {closed.pk}" in text, status) == (True, 2)
     assert keys.rotate() == keys.Rotation(rotated=2, unreadable=1)
     settings.ENCRYPTION_KEYS = make_keyring("new")
     assert [Chat.objects.get(pk=chat.pk).title for chat in others] == [chat.title for chat in others]
@@ -558,7 +558,7 @@ def test_a_rotation_moves_earlier_chats_into_the_key_store_and_seals_its_files_a
     rows = dict(Chat.objects.values_list("pk", "wrapped_key"))
     assert Chat.objects.get(pk=earlier.pk).title == earlier.title
     text, status = run()
-    assert ("1 chats are not in it yet" in text, "keys --rotate" in text, status) == (True, True, 1)
+    assert ("1 chat is not in it yet" in text, "keys --rotate" in text, status) == (True, True, 1)
 
     settings.ENCRYPTION_KEYS = make_keyring("new", "old")
     text, status = run()
@@ -641,10 +641,10 @@ def test_a_restored_database_reports_what_differs_and_removes_nothing(
 
     delete(deleted)
     text, status = run()
-    assert ("1 files belong to no chat" in text, status) == (True, 1)
+    assert ("1 file belongs to no chat" in text, status) == (True, 1)
     upcoming = add_chat(kept.owner, seed=4)
     text, status = run("--remove-unused")
-    assert ("1 files" in text, status) == (True, 0)
+    assert ("1 file" in text, status) == (True, 0)
     assert files(directory) == {str(kept.pk), str(upcoming.pk)}
     assert Chat.objects.get(pk=kept.pk).title == kept.title
 
