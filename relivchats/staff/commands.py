@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
@@ -119,7 +120,8 @@ class CommandWithExample(BaseCommand):
 class OpsCommand(CommandWithExample):
     """A command that prints one report and exits with its level: 0 fine, 1 warning, 2 critical, 3 unknown.
 
-    It exits with 0 after a change that succeeded, with 64 if it refuses, and with 2 if it fails.
+    It exits with 0 after a change that succeeded, with 64 if it refuses, and with 2 if it fails. If the database does
+    not answer, it exits with 3, also if it was to change something.
     Subclasses parse their options and implement `report`. `--json` prints the report as JSON, and nothing else on
     stdout. `can_watch` adds `--watch`, which the options in `changes` exclude: they change something. `help` ends with
     an example.
@@ -180,8 +182,8 @@ class OpsCommand(CommandWithExample):
         try:
             report = self.report(**options)
         except DomainError as refusal:
-            # One that is our fault is no refusal: cron and monitors must notice it.
-            status = Level.CRITICAL.exit_status if refusal.status == 500 else EXIT_REFUSED
+            # One that is our fault, or a provider's, is no refusal: cron and monitors must notice it.
+            status = EXIT_REFUSED if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR else Level.CRITICAL.exit_status
             raise CommandError(refusal.detail, returncode=status) from None
         except (OperationalError, InterfaceError):
             # Unknown, not critical: a monitor must not take a restart of Postgres for a broken ledger.

@@ -11,6 +11,7 @@ from billing.models import Adjustment, Wallet
 from relivchats.accounts.models import User
 from relivchats.staff.bulk_actions import ActionContext
 from relivchats.staff.commands import EXIT_REFUSED
+from relivchats.staff.reports import Level
 from tests.billing.conftest import Buy, Hold, MakeRefund
 
 pytestmark = pytest.mark.django_db
@@ -132,6 +133,8 @@ def test_a_wallet_that_was_changed_by_sql_is_refused_with_the_command_that_repai
 ) -> None:
     Wallet.objects.filter(pk=wallet.pk).update(balance=balance)
     expected = "Only 0 coins" if (balance, amount) == (0, "-5") else rf"ledger --repair {wallet.pk}$"
-    with pytest.raises(CommandError, match=expected):
+    with pytest.raises(CommandError, match=expected) as refusal:
         coins(EMAIL, amount, "--reason", "a gift")
+    # A wallet that does not add up is our fault, too few coins are not.
+    assert refusal.value.returncode == (EXIT_REFUSED if expected.startswith("Only") else Level.CRITICAL.exit_status)
     assert wallet.transactions.count() == 1

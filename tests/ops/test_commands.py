@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from io import StringIO
 from typing import Any
@@ -15,11 +16,13 @@ from django.db.models.functions import Now
 
 from billing import audit, ledger
 from billing.models import CoinReservation, Wallet
+from billing.payments.providers.base import ProviderRefused
+from billing.payments.refunds import RefundFailed
 from chats.models import Chat
 from insights.models import GenerationJob, Insight
 from ops.models import LedgerAudit
 from relivchats import installation
-from relivchats.errors import DomainError
+from relivchats.errors import DataUnreadable, DomainError
 from relivchats.staff import bulk_actions, commands
 from relivchats.staff.models import AuditEntry
 from tests.ops import rows
@@ -111,7 +114,7 @@ def test_jobs_lists_the_progress_of_each_job_and_what_it_waits_for() -> None:
     assert [row["job"] for row in stuck["rows"]] == [str(overdue.pk)]
 
 
-def test_jobs_names_a_finished_job_with_an_open_insight_which_no_recovery_corrects() -> None:
+def test_jobs_names_a_finished_job_with_an_open_insight_and_recovers_it() -> None:
     job = rows.job()
     GenerationJob.objects.filter(pk=job.pk).update(status="completed", finished_at=Now())
     for options in ((), ("--stuck",)):
@@ -328,12 +331,19 @@ def test_what_is_malformed_or_refused_exits_with_64_which_is_no_level(
     assert capsys.readouterr().err.splitlines()[-1].endswith(sentence)
 
 
-def test_a_program_that_fails_is_critical_and_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [DomainError("no space is left"), ProviderRefused("expired"), RefundFailed(), DataUnreadable()],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_a_fault_of_ours_or_of_a_provider_is_critical_and_no_refusal(
+    fault: DomainError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(self: Any, **options: Any) -> None:
-        raise DomainError("pg_dump: no space is left")
+        raise fault
 
     monkeypatch.setattr(type(load_command_class("ops", "jobs")), "report", fail)
-    with pytest.raises(CommandError, match="no space") as failed:
+    with pytest.raises(CommandError, match=re.escape(fault.detail)) as failed:
         call("jobs")
     assert failed.value.returncode == 2
 

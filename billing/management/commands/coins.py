@@ -12,7 +12,7 @@ from billing.models import Adjustment
 from relivchats import installation
 from relivchats.accounts.models import User
 from relivchats.staff.commands import OpsCommand
-from relivchats.staff.reports import Report
+from relivchats.staff.reports import Level, Report
 
 
 class Command(OpsCommand):
@@ -43,7 +43,8 @@ class Command(OpsCommand):
         except ledger.WalletBroken:
             repair = installation.as_typed(f"manage.py ledger --repair {wallet.pk}")
             raise CommandError(
-                f"The balance of wallet {wallet.pk} is not the sum of its transactions: {repair}"
+                f"The balance of wallet {wallet.pk} is not the sum of its transactions: {repair}",
+                returncode=Level.CRITICAL.exit_status,
             ) from None
         data = {"wallet": wallet.pk, "balance": wallet.balance, "reserved": wallet.reserved, "owed": wallet.owed}
         if isinstance(made, Adjustment):
