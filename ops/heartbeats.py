@@ -95,10 +95,14 @@ class HeartbeatThread:
     def _run(self) -> None:
         self._query(self._remove_stale)
         self._query(lambda: samples.add_start(self.kind))
+        is_first = True
         while not self._stopped.is_set():
             self._query(lambda: write_heartbeat(name=self.name, kind=self.kind, threads=self._threads))
             if self._also:
                 self._query(self._also)
+            if is_first:
+                self._query(self._remove_those_without_container)
+                is_first = False
             self._stopped.wait(self._interval_seconds)
         self._query(lambda: Heartbeat.objects.filter(name=self.name).delete())
 
@@ -112,19 +116,23 @@ class HeartbeatThread:
             connections.close_all()
 
     def _remove_stale(self) -> None:
-        """Remove the rows of this host's killed processes: they could not remove their own.
-
-        In containers, also those of containers that were removed: nobody else would for an hour.
-        """
+        """Remove the rows of this host's killed processes: they could not remove their own."""
         # A process id that is in use again keeps its row until `prune`: rare, and only a warning of health. In a
         # container that starts again it is this process's own.
         prefix = self.name.rpartition(":")[0] + ":"
         for row in Heartbeat.objects.filter(kind=self.kind, name__startswith=prefix):
             if row.name == self.name or not psutil.pid_exists(row.pid):
                 row.delete()
-        if installation.kind() is installation.Kind.COMPOSE:
-            late = Now() - timedelta(seconds=settings.HEALTH_HEARTBEAT_SECONDS)
-            Heartbeat.objects.filter(kind=self.kind, beat_at__lt=late).delete()
+
+    def _remove_those_without_container(self) -> None:
+        """Remove the rows of this kind whose containers do not run any more: nobody else would for an hour.
+
+        One that is silent in a container that runs is frozen, so its row stays. This comes after the first heartbeat,
+        because a name server that is away takes seconds.
+        """
+        for name in Heartbeat.objects.filter(kind=self.kind).exclude(name=self.name).values_list("name", flat=True):
+            if installation.has_container(name) is False:
+                Heartbeat.objects.filter(name=name).delete()
 
 
 def prune(*, batch: int = 1000) -> int:

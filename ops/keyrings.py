@@ -11,7 +11,7 @@ import psutil
 
 from chats import keys
 from ops.models import Heartbeat
-from ops.workers import KINDS, MAX_LISTED, Process, list_processes
+from ops.workers import KINDS, MAX_LISTED, Process, describe, list_processes
 from relivchats import embedded, installation, roles
 from relivchats.errors import Conflict
 from relivchats.staff.reports import Level, Line
@@ -53,17 +53,25 @@ def compare(sample: keys.Sample) -> Line | None:
 
 
 def require_current_key() -> None:
-    """Raise Conflict if a process that runs, or is frozen, does not have the current key of this keyring.
+    """Raise Conflict if a process that runs, or may be frozen, does not have the current key of this keyring.
 
-    It could not open the chats whose keys a rotation wraps by that key.
+    It could not open the chats whose keys a rotation wraps by that key. A silent process on another machine may be
+    frozen, so it counts until its row is pruned after an hour, unless its container does not run any more.
     """
     current = keys.ids()[0]
-    without = [each for each in _list_running("alive", "frozen", "hangs") if current not in each.key_ids]
+    without = [
+        each
+        for each in _list_running("alive", "frozen", "hangs", "silent")
+        if current not in each.key_ids
+        and not (each.state == "silent" and installation.has_container(each.name) is False)
+    ]
     if without:
+        silent = [each for each in without if each.state == "silent"]
+        hint = f" {describe(silent)}. If none of these runs any more, --ignore-processes is safe." if silent else ""
         raise Conflict(
             f"{_names(without)} {'does' if len(without) == 1 else 'do'} not have the key {current.split()[0]} and could"
-            " not open the chats that it wraps. Nothing was rotated. Add --ignore-processes to rotate nevertheless, or"
-            f" start them again first: {installation.as_typed(_restart(without))}"
+            f" not open the chats that it wraps. Nothing was rotated.{hint} Add --ignore-processes to rotate"
+            f" nevertheless, or start them again first: {installation.as_typed(_restart(without))}"
         )
 
 

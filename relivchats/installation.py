@@ -83,6 +83,23 @@ def bring_back(part: str) -> str:
     return start(part) if is_run_by_dev(part) else restart(part)
 
 
+def has_container(name: str) -> bool | None:
+    """Return whether the container of a process runs, by the name of its heartbeat; None if that is not known.
+
+    The host name of a container is its id. Docker's name server has it on the networks of the project while the
+    container runs, also while its process is frozen.
+    """
+    host = name.partition("@")[2].rpartition(":")[0]
+    if kind() is not Kind.COMPOSE or not re.fullmatch("[0-9a-f]{12}", host):
+        return None
+    try:
+        socket.getaddrinfo(host, None)
+    except socket.gaierror as error:
+        # Any other error is one of the name server.
+        return False if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA) else None
+    return True
+
+
 def start_all() -> str:
     """Return the command that starts this installation of `./dev`, on the port that it had before."""
     port = _read("port")

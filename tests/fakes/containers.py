@@ -46,6 +46,8 @@ shift
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 mount --bind "$hosts" "$root/etc/hosts"
+# A name that is not there does not exist: no name server is asked.
+echo "hosts: files" > "$root/etc/nsswitch.conf"
 hostname "$name"
 cd "$root"
 mkdir before sockets
@@ -205,8 +207,9 @@ def containers(state: Path) -> list[Container]:
 
 
 def write_hosts(state: Path) -> None:
-    """Write the host names: a service has one while a container of it runs."""
-    names = [each.settings.service for each in containers(state) if not (each.directory / "stopped").exists()]
+    """Write the host names: a service has one while a container of it runs, and a container its id."""
+    running = [each for each in containers(state) if not (each.directory / "stopped").exists()]
+    names = [name for each in running for name in (each.settings.service, each.id)]
     # In place, because the file is mounted.
     (state / "hosts").write_text(f"127.0.0.1 localhost {' '.join(dict.fromkeys(names))}\n")
 

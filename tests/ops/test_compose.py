@@ -8,10 +8,12 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.db.models.functions import Now
 
 from ops import database, heartbeats
@@ -72,17 +74,47 @@ def test_a_web_server_that_starts_is_not_called_frozen(
     assert ("it is starting" in line.remedy) is (level is Level.WARNING)
 
 
+RUNNING, REMOVED, UNKNOWN = "3f2a00000001", "3f2a00000002", "3f2a00000003"
+
+
 @pytest.fixture
-def started() -> Iterator[str]:
-    """Start a heartbeat, after rows of a killed process with its name and of another container. Return its name."""
-    thread = heartbeats.HeartbeatThread(Heartbeat.Kind.WORKER)
-    rows.heartbeat("worker", age=LATE, name=thread.name)
-    rows.heartbeat("worker", age=LATE, name="worker@removed:7")
-    rows.heartbeat("worker", name="worker@alive:7")
-    rows.heartbeat("beat", age=LATE, name="beat@removed:7")
+def name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server as in containers: it knows the one that runs, not the removed one, and fails for another."""
+    resolve = socket.getaddrinfo
+
+    def answer(host: Any, *words: Any, **more: Any) -> Any:
+        if host == REMOVED:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if host == UNKNOWN:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return resolve("127.0.0.1" if host == RUNNING else host, *words, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+def test_a_container_runs_if_the_name_server_has_its_id(compose: None, name_server: None) -> None:
+    found = {host: installation.has_container(f"worker@{host}:7") for host in (RUNNING, REMOVED, UNKNOWN, "a-laptop")}
+    assert found == {RUNNING: True, REMOVED: False, UNKNOWN: None, "a-laptop": None}
+
+
+def test_without_containers_no_row_is_judged_by_the_name_server(name_server: None) -> None:
+    assert installation.has_container(f"worker@{REMOVED}:7") is None
+
+
+@pytest.fixture
+def started(name_server: None) -> Iterator[str]:
+    """Start a heartbeat, after rows of a killed process with its name and of other containers. Return its name."""
+    thread = heartbeats.HeartbeatThread(Heartbeat.Kind.WORKER, interval_seconds=0.05)
+    for name in (thread.name, f"worker@{RUNNING}:7", f"worker@{REMOVED}:7", f"worker@{UNKNOWN}:7"):
+        rows.heartbeat("worker", age=LATE, name=name)
+    rows.heartbeat("beat", age=LATE, name=f"beat@{REMOVED}:7")
     Heartbeat.objects.update(started_at=Now() - rows.LONG)
     thread.start()
-    eventually(lambda: Heartbeat.objects.filter(name=thread.name, beat_at__gt=Now() - LATE).exists())
+    own = Heartbeat.objects.filter(name=thread.name)
+    # What happens after the first heartbeat has happened before the second one.
+    eventually(
+        lambda: own.filter(beat_at__gt=F("started_at")).exists() and own.filter(beat_at__gt=Now() - LATE).exists()
+    )
     yield thread.name
     thread.stop()
 
@@ -90,12 +122,15 @@ def started() -> Iterator[str]:
 @pytest.mark.django_db(transaction=True)
 def test_a_process_with_the_name_of_a_killed_one_has_its_own_start_time(started: str) -> None:
     assert Heartbeat.objects.filter(name=started, started_at__gt=Now() - LATE).exists()
-    assert Heartbeat.objects.filter(name="worker@removed:7").exists(), "on another machine it may only be frozen"
+    assert Heartbeat.objects.filter(name=f"worker@{REMOVED}:7").exists(), "it is on another machine, not in a container"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_removes_the_silent_rows_of_removed_containers_of_its_kind(compose: None, started: str) -> None:
-    assert {*Heartbeat.objects.values_list("name", flat=True)} == {started, "worker@alive:7", "beat@removed:7"}
+def test_a_process_removes_the_rows_of_its_kind_whose_containers_were_removed_and_no_frozen_one(
+    compose: None, started: str
+) -> None:
+    names = {started, f"worker@{RUNNING}:7", f"worker@{UNKNOWN}:7", f"beat@{REMOVED}:7"}
+    assert {*Heartbeat.objects.values_list("name", flat=True)} == names
 
 
 def _connect(*, name: str) -> psycopg.Connection:

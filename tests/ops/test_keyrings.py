@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import psutil
 import pytest
 from django.core.management import CommandError
+from django.db.models.functions import Now
 
 from chats import keys
 from ops import heartbeats, keyrings
@@ -154,6 +156,24 @@ def test_keys_are_not_rotated_while_a_frozen_process_lacks_the_new_one(start: Ru
         frozen.kill()
         frozen.wait()
     assert "1 key is wrapped by new now" in call("keys", "--rotate")[1]
+
+
+def test_keys_are_not_rotated_while_a_silent_process_lacks_the_new_one(
+    start: Run, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another machine, or in another container, a frozen process is silent."""
+    start("right", kinds=("worker", "beat"))
+    Heartbeat.objects.update(beat_at=Now() - timedelta(minutes=3))
+    settings.ENCRYPTION_KEYS = make_keyring("new", "right")
+    monkeypatch.setattr(installation, "has_container", lambda name: name.startswith("worker"))
+    with pytest.raises(CommandError) as refused:
+        call("keys", "--rotate")
+    text = str(refused.value)
+    assert text.startswith("worker@elsewhere:41 does not have the key new and could not open")
+    assert " worker@elsewhere:41 is silent for 3 min, killed or frozen. If none of these runs any more, --ign" in text
+    assert "beat@" not in text, "its container was removed"
+    monkeypatch.setattr(installation, "has_container", lambda name: False)
+    assert "1 keys are wrapped by new now" in call("keys", "--rotate")[1]
 
 
 def test_an_operator_can_rotate_keys_although_a_process_lacks_the_new_one(start: Run, settings: Any) -> None:

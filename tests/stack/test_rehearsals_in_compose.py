@@ -81,6 +81,22 @@ def test_a_frozen_process_is_silent_and_the_remedy_replaces_it(
     composed.expect_fine()
 
 
+def test_a_frozen_worker_stays_visible_when_another_one_starts_until_its_container_is_removed(
+    composed: Composed,
+) -> None:
+    (frozen,) = composed.sql("SELECT name FROM heartbeats WHERE kind = 'worker'")
+    composed.signal("celery_worker", _WORKER, "STOP")
+    composed.report("workers", "critical", "killed or frozen", within_seconds=SILENT_SECONDS + INTERVAL_SECONDS)
+    another = composed.run("docker-compose run -d --rm celery_worker").split()[-1]
+    line = composed.report("workers", "warning", f"{frozen} is silent", within_seconds=PATIENCE_SECONDS)
+    assert line["text"].endswith("; 1 alive")
+    composed.run(f"docker stop {another}")
+    composed.run("docker-compose kill celery_worker && docker-compose rm -sf celery_worker")
+    composed.run("docker-compose up -d celery_worker")
+    eventually(lambda: frozen not in composed.sql("SELECT name FROM heartbeats"))
+    composed.expect_fine()
+
+
 def test_frozen_web_processes_are_named_and_the_remedy_replaces_them(composed: Composed) -> None:
     composed.signal(API, _WEB, "STOP")
     line = composed.report("web", "critical", "is frozen")
