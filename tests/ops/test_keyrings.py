@@ -173,7 +173,7 @@ def test_keys_are_not_rotated_while_a_silent_process_lacks_the_new_one(
     assert " worker@elsewhere:41 is silent for 3 min, killed or frozen. If none of these runs any more, --ign" in text
     assert "beat@" not in text, "its container was removed"
     monkeypatch.setattr(installation, "has_container", lambda name: False)
-    assert "1 keys are wrapped by new now" in call("keys", "--rotate")[1]
+    assert "1 key is wrapped by new now" in call("keys", "--rotate")[1]
 
 
 def test_an_operator_can_rotate_keys_although_a_process_lacks_the_new_one(start: Run, settings: Any) -> None:
