@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from ops.demo.client import Client, Document
+from ops.demo.client import Client, Document, Problem
 from relivchats.servers import APPLICATION_ROLE, HOST
 from tests.processes import PATIENCE_SECONDS, REPOSITORY, eventually
 from tests.stack.terminal import Up, environment, manage
@@ -167,6 +167,14 @@ class Operator(ABC):
         given = self.manage("coins", email, "+500", "--reason", "a rehearsal")
         assert given.returncode == 0, given.stderr
         client = Client(f"http://{HOST}:{self.port}", token)
+
+        def is_served() -> bool:
+            # After a restart of Postgres, requests are refused until the web server has connected again.
+            with contextlib.suppress(Problem):
+                return bool(client.balance())
+            return False
+
+        eventually(is_served)
         chat = client.upload(SAMPLE.read_bytes())
         return client, str(client.unlock(chat_id=chat["id"], category_id="romantic")["job_id"])
 
