@@ -163,9 +163,9 @@ def report(*, verbose: bool = False, is_recorded: bool = False) -> Report:
 def _report_of_nothing() -> Report:
     """Return the report while nothing runs: that, and what could be the reason on this machine."""
     needed = checks.get_check("disk")
-    why = installation.ended_because()
-    text = f"nothing is running here: {why}" if why else "nothing is running here"
-    stopped = Line("installation", Level.CRITICAL, text, installation.start_all(), page="/admin/")
+    stopped = Line(
+        "installation", Level.CRITICAL, installation.nothing_runs(), installation.start_all(), page="/admin/"
+    )
     known = {needed.name: needed, "installation": Check("installation", lambda: stopped, needs=("disk",))}
     lines = find_causes([stopped, *run_checks([needed])], known)
     return Report("Health", tuple(lines), data={"milliseconds": 0}, headline=describe_root(lines))
